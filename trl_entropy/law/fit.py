@@ -1,0 +1,192 @@
+"""Fit `R = b - a * exp(H)` to one run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .bootstrap import block_length, bootstrap_lines, line_through
+from .verdict import MIN_POINTS, Verdict, judge
+
+
+Interval = tuple[float, float]
+_NO_INTERVAL: Interval = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class LawFit:
+    """A fitted entropy law.
+
+    Args:
+        a: How much reward one unit of exp(H) costs, in units of reward.
+        b: The intercept, in units of reward.
+        ceiling: `b - a`, the reward the law gives at zero entropy.
+        a_interval: Bootstrap interval of `a`; NaN with fewer than 8 points.
+        b_interval: Of `b`.
+        ceiling_interval: Of the ceiling.
+        r2: Share of the reward's variance explained, in the sample; NaN where the reward is constant.
+        rmse: Root mean squared residual, in units of reward.
+        points: Number of points.
+        block: Points in one bootstrap block.
+        confidence: Of the intervals.
+        entropy_range: Smallest and largest entropy seen, nats.
+        verdict: `holds`, `doubtful` or `unfit`.
+        reasons: Everything found against the fit.
+    """
+
+    a: float
+    b: float
+    ceiling: float
+    a_interval: Interval
+    b_interval: Interval
+    ceiling_interval: Interval
+    r2: float
+    rmse: float
+    points: int
+    block: int
+    confidence: float
+    entropy_range: Interval
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    _lines: NDArray[np.float64] = field(repr=False, compare=False)
+
+    def predict(self, entropy: ArrayLike) -> NDArray[np.float64]:
+        """`b - a * exp(H)` at entropies in nats, any shape."""
+        return self.b - self.a * np.exp(np.asarray(entropy, dtype=np.float64))
+
+    def band(self, entropy: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The interval of the law itself (not of single rewards) at entropies of shape (m,): low and high, (m,)."""
+        x = np.exp(np.asarray(entropy, dtype=np.float64))
+        if not len(self._lines):
+            return np.full_like(x, np.nan), np.full_like(x, np.nan)
+        tail = (1 - self.confidence) / 2
+        values = self._lines[:, :1] + self._lines[:, 1:] * x
+        low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+        return low, high
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN becomes None."""
+        names = ("a", "b", "ceiling", "r2", "rmse", "points", "block", "confidence", "verdict")
+        result: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
+        for name in ("a_interval", "b_interval", "ceiling_interval", "entropy_range"):
+            result[name] = [_plain(v) for v in getattr(self, name)]
+        return result | {"reasons": list(self.reasons)}
+
+
+def fit_entropy_law(
+    entropy: ArrayLike | Sequence[float],
+    reward: ArrayLike | Sequence[float],
+    *,
+    confidence: float = 0.95,
+    samples: int = 1000,
+    block: int | None = None,
+    seed: int = 0,
+) -> LawFit:
+    """Fit `R = b - a * exp(H)` by least squares (arXiv 2505.22617, equation 1 and section 2.4).
+
+    The law is linear in exp(H), so the fit is exact and has no starting point. Intervals come from a bootstrap of the
+    residuals in blocks, because successive points of a run are autocorrelated and single-point resampling would make
+    them too narrow.
+
+    Args:
+        entropy: Mean token entropy H, nats, shape (n,), in the order of time.
+        reward: Score R of the same steps, shape (n,), in any unit; `a`, `b` and the ceiling come out in that unit.
+        confidence: Of the intervals, strictly between 0 and 1.
+        samples: Bootstrap resamples.
+        block: Points in one block; chosen from the residuals' autocorrelation by default.
+        seed: Of the bootstrap. No global generator is touched.
+
+    Returns:
+        The fit with an honest verdict. Two points give `a` and `b` exactly and no interval. Constant entropy gives NaN
+        everywhere and the verdict `unfit`.
+
+    Raises:
+        ValueError: If the two have different lengths, fewer than two points, more than one axis, or values that are
+            not finite.
+
+    Example:
+        ```python
+        >>> fit = fit_entropy_law([1.2, 0.8, 0.4, 0.1], [0.27, 0.38, 0.45, 0.49])
+        >>> round(fit.a, 2), round(fit.ceiling, 2), fit.verdict
+        (0.1, 0.5, 'unfit')
+        ```
+    """
+    h, r = _checked(entropy, reward)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: give a number strictly between 0 and 1, such as 0.95.")
+    if samples < 1:
+        raise ValueError(f"samples is {samples}: give at least 1 bootstrap resample (1000 by default).")
+    if block is not None and not 1 <= block <= len(h):
+        raise ValueError(f"block is {block}: give 1 to {len(h)} points, or None to choose it from the data.")
+    x = np.exp(h)
+    entropy_range = (float(h.min()), float(h.max()))
+    if np.ptp(x) == 0:
+        nothing = np.empty((0, 2))
+        reasons = (f"entropy is constant at {h[0]:.3g} nats",)
+        nan = math.nan
+        return LawFit(
+            nan, nan, nan, _NO_INTERVAL, _NO_INTERVAL, _NO_INTERVAL, nan, nan, len(h), 0, confidence, entropy_range,
+            "unfit", reasons, nothing,
+        )  # fmt: skip
+    b, slope = line_through(x, r)
+    a = -slope
+    residuals = r - (b - a * x)
+    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var()) if r.var() > 0 else math.nan
+    lines, chosen = np.empty((0, 2)), 0
+    a_interval = b_interval = ceiling_interval = _NO_INTERVAL
+    if len(h) >= MIN_POINTS:
+        chosen = block or block_length(residuals)
+        lines = bootstrap_lines(x, r, samples, chosen, seed)
+        a_interval = _interval(-lines[:, 1], confidence)
+        b_interval = _interval(lines[:, 0], confidence)
+        ceiling_interval = _interval(lines[:, 0] + lines[:, 1], confidence)
+    verdict, reasons = judge(h, r, a, r2, ceiling_interval[1] - ceiling_interval[0])
+    return LawFit(
+        a=a,
+        b=b,
+        ceiling=b - a,
+        a_interval=a_interval,
+        b_interval=b_interval,
+        ceiling_interval=ceiling_interval,
+        r2=r2,
+        rmse=float(np.sqrt(np.mean(residuals**2))),
+        points=len(h),
+        block=chosen,
+        confidence=confidence,
+        entropy_range=entropy_range,
+        verdict=verdict,
+        reasons=reasons,
+        _lines=lines,
+    )
+
+
+def _checked(entropy: Any, reward: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    h, r = np.asarray(entropy, dtype=np.float64), np.asarray(reward, dtype=np.float64)
+    if h.ndim != 1 or h.shape != r.shape:
+        raise ValueError(f"entropy has shape {h.shape} and reward {r.shape}: give two series of the same length (n,).")
+    if len(h) < 2:
+        raise ValueError(f"{len(h)} point(s) given: a line needs at least 2, and an interval at least {MIN_POINTS}.")
+    for name, values in (("entropy", h), ("reward", r)):
+        if not np.isfinite(values).all():
+            where = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise ValueError(f"{name}[{where}] is {values[where]}: drop steps that have no finite value.")
+    if h.max() > 20:
+        raise ValueError(
+            f"entropy reaches {h.max():.3g}: it is expected in nats (at most log of the vocabulary size)."
+        )
+    return h, r
+
+
+def _interval(values: NDArray[np.float64], confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,98 @@
+"""Whether a run's points can carry the entropy law, in words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+Verdict = Literal["holds", "doubtful", "unfit"]
+
+MIN_POINTS = 8
+MIN_ENTROPY_MOVE = 0.05  # nats, between the 10 % and the 90 % quantile
+MAX_DRAWDOWN = 0.35  # share of the smoothed reward's range
+MIN_R2 = 0.7
+MAX_ENTROPY_NOISE = 0.2  # share of the variance of exp(H) that is step-to-step noise
+MAX_BEND = 0.05  # R2 gained by a quadratic term in exp(H)
+
+
+def noise_share(values: NDArray[np.float64]) -> float:
+    """White noise's share of a series' variance: `mean(diff^2) / 2 / variance`, at most 1.
+
+    Noise in exp(H) biases the fitted `a` toward 0 by about this share (regression dilution).
+    """
+    variance = float(values.var())
+    return min(1.0, float(np.square(np.diff(values)).mean()) / 2 / variance) if variance > 0 else 1.0
+
+
+def drawdown(values: NDArray[np.float64]) -> float:
+    """How far a series falls back from its running maximum, as a share of its range, smoothed over n / 8 points.
+
+    Example:
+        ```python
+        >>> drawdown(np.array([0.0, 1.0, 0.5]))
+        0.5
+        ```
+    """
+    window = max(1, len(values) // 8)
+    smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
+    span = float(smooth.max() - smooth.min())
+    return float((np.maximum.accumulate(smooth) - smooth).max()) / span if span > 0 else 0.0
+
+
+def bend(x: NDArray[np.float64], y: NDArray[np.float64], r2: float) -> float:
+    """How much R2 a term in x^2 adds."""
+    if len(x) < 4 or y.var() == 0:
+        return 0.0
+    z = (x - x.mean()) / (x.std() or 1.0)
+    design = np.stack([np.ones_like(z), z, z * z], axis=1)
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    return float(1 - residual.var() / y.var()) - r2
+
+
+def judge(
+    entropy: NDArray[np.float64], reward: NDArray[np.float64], a: float, r2: float, ceiling_width: float
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict on a fit, with every reason against it.
+
+    `unfit` means that the coefficients carry no information (too few points, entropy hardly moved, wrong sign).
+    `doubtful` means that they describe these points, and should not be extrapolated. `holds` means that nothing was
+    found against the fit.
+
+    Args:
+        entropy: Shape (n,), nats, in the order of time.
+        reward: Shape (n,).
+        a: The fitted coefficient.
+        r2: Share of the reward's variance explained.
+        ceiling_width: Width of the ceiling's interval, in units of reward; NaN where there is none.
+    """
+    n = len(entropy)
+    if n < MIN_POINTS:
+        return "unfit", (f"{n} points: at least {MIN_POINTS} are needed for an interval",)
+    unfit, doubts = [], []
+    low, high = np.quantile(entropy, [0.1, 0.9])
+    if high - low < MIN_ENTROPY_MOVE:
+        unfit.append(f"entropy moved by {high - low:.3f} nats only (at least {MIN_ENTROPY_MOVE} needed)")
+    if not a > 0:
+        unfit.append(f"a = {a:.3g}: reward did not rise as entropy fell")
+    back = drawdown(reward)
+    if back > MAX_DRAWDOWN:
+        doubts.append(f"reward is not monotone: it fell back by {back:.0%} of its range")
+    if r2 < MIN_R2:
+        doubts.append(f"R2 = {r2:.2f} is low (below {MIN_R2})")
+    noise = noise_share(np.exp(entropy))
+    if noise > MAX_ENTROPY_NOISE:
+        doubts.append(f"{noise:.0%} of the variance of exp(H) is step-to-step noise: a is biased toward 0")
+    bending = bend(np.exp(entropy), reward, r2)
+    if bending > MAX_BEND:
+        doubts.append(f"the points bend away from the law: a quadratic term adds {bending:.2f} to R2")
+    span = float(reward.max() - reward.min())
+    if np.isfinite(ceiling_width) and ceiling_width > span:
+        doubts.append(
+            f"the ceiling's interval ({ceiling_width:.3g}) is wider than the range of the rewards ({span:.3g})"
+        )
+    if unfit:
+        return "unfit", tuple(unfit + doubts)
+    return ("doubtful", tuple(doubts)) if doubts else ("holds", ())

@@ -1,0 +1,137 @@
+"""The supervised warm-up: what pretraining is to a real model. It ends with a policy that is varied and often wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import transformers
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from .countdown import puzzles
+from .model import build_model
+from .tokenizer import build_tokenizer
+
+
+@dataclass(frozen=True)
+class WarmupSettings:
+    """The warm-up's settings. Equal settings and equal library versions give the same model on one machine."""
+
+    steps: int = 400
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 2 or self.batch_size < 1:
+            raise ValueError(
+                f"the warm-up needs at least 2 steps of at least 1 example, got steps={self.steps}, "
+                f"batch_size={self.batch_size}"
+            )
+
+
+def default_cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/trl-entropy`, and `~/.cache/trl-entropy` where that variable is not set."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "trl-entropy"
+
+
+def warm_up(
+    settings: WarmupSettings, on_step: Callable[[int, float], None] | None = None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    """Train the tiny model on random correct chains over the warm-up's puzzles.
+
+    Each example is a random puzzle of the warm-up split with one of its solutions, both uniform. The loss is the
+    cross-entropy of the completion and its end token; the prompt does not count.
+
+    Args:
+        settings: Steps, batch size, peak learning rate of the one-cycle schedule, seed.
+        on_step: Called after each step with the number of steps done and the loss in nats a token.
+
+    Returns:
+        The model and its tokenizer. The global random state is left as it was.
+    """
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, settings.seed)
+    tokens, prompt_length, first, count = _examples(tokenizer)
+    generator = torch.Generator().manual_seed(settings.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=settings.learning_rate, total_steps=settings.steps
+    )
+    model.train()
+    for step in range(settings.steps):
+        puzzle = torch.randint(len(count), (settings.batch_size,), generator=generator)
+        which = torch.rand(settings.batch_size, generator=generator).mul(count[puzzle]).long()
+        batch = tokens[first[puzzle] + which]
+        logits = model(input_ids=batch[:, :-1]).logits[:, prompt_length - 1 :]
+        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, prompt_length:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if on_step is not None:
+            on_step(step + 1, loss.item())
+    return model.eval(), tokenizer
+
+
+def _examples(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]:
+    """Every (prompt, solution) as one row; the prompt's length; each puzzle's first row and number of rows."""
+    warmup = puzzles("warmup")
+    texts = [
+        f"{puzzle.prompt} {solution} {tokenizer.eos_token}" for puzzle in warmup for solution in puzzle.solutions
+    ]
+    count = torch.tensor([len(puzzle.solutions) for puzzle in warmup])
+    prompt_length = len(tokenizer(warmup[0].prompt).input_ids)
+    return torch.tensor(tokenizer(texts).input_ids), prompt_length, count.cumsum(0) - count, count
+
+
+def load_or_warm_up(
+    settings: WarmupSettings,
+    cache_dir: Path | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple[Path, bool]:
+    """The folder of a warmed-up model, trained only where the cache does not hold it yet.
+
+    The folder's name is a hash of the settings and of the versions of torch and transformers. It appears under that name
+    only when it is complete, so that an interrupted warm-up leaves nothing behind that a later one would load.
+
+    Args:
+        settings: The warm-up's settings.
+        cache_dir: Where to keep it; `default_cache_dir()` by default.
+        on_step: See `warm_up`; not called where the cache holds the model.
+
+    Returns:
+        The folder, loadable with `from_pretrained`, and whether it came from the cache.
+    """
+    cache_dir = cache_dir or default_cache_dir()
+    key = {**asdict(settings), "torch": torch.__version__, "transformers": transformers.__version__, "format": 2}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_dir / f"countdown-warmup-{digest}"
+    if folder.is_dir():
+        return folder, True
+    model, tokenizer = warm_up(settings, on_step)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".countdown-warmup-", dir=cache_dir))
+    try:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        (partial / "warmup.json").write_text(json.dumps(key, indent=2) + "\n", encoding="utf-8")
+        try:
+            partial.rename(folder)
+        except OSError:
+            # Another process finished the same warm-up first: its folder is as good as ours.
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder, False

@@ -1,0 +1,338 @@
+"""`GRPOTrainer` with entropy control. Plumbing only: the math is in `functional`, TRL's loss stays TRL's."""
+
+import logging
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from trl import GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+
+from . import metrics, model_card
+from .config import EntropyGRPOConfig
+from .functional import (
+    aggregate_token_loss,
+    anchored_penalty,
+    kl_cov_penalty,
+    masked_mean,
+    peak_entropy_mask,
+    select_clip_cov,
+    select_kl_cov,
+    sequence_means,
+    token_covariance,
+)
+from .lm_head import add_nucleus_entropy
+from .scope import global_clip_cov, global_covariance, global_kl_cov, seeded
+from .state import EntropyState
+from .window import StepWindow
+
+
+logger = logging.getLogger(__name__)
+
+# Batch keys that TRL's scoring forward takes besides token ids, for models that see more than text
+_FORWARD_KEYS = (
+    "pixel_values",
+    "image_grid_thw",
+    "num_images",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "num_tiles",
+    "image_sizes",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "image_position_ids",
+)
+_CLIPPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+
+
+@dataclass
+class MicroBatch:
+    """One micro-batch on its way through the loss. (B, T) unless noted; filled when TRL's forward has run."""
+
+    inputs: dict[str, Any]
+    mask: torch.Tensor
+    advantages: torch.Tensor  # as TRL made them, (B,) or (B, T)
+    logps: torch.Tensor | None = None
+    old_logps: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
+    nucleus_entropy: torch.Tensor | None = None
+    nucleus_size: torch.Tensor | None = None
+    selected: torch.Tensor | None = None  # by Clip-Cov or KL-Cov
+
+
+class EntropyGRPOTrainer(GRPOTrainer):
+    r"""
+    [`~trl.GRPOTrainer`] with SIREN (arXiv 2509.25133), Clip-Cov and KL-Cov (arXiv 2505.22617).
+
+    Takes what `GRPOTrainer` takes, with an [`EntropyGRPOConfig`] as `args`. With every method off it is `GRPOTrainer`,
+    number for number.
+
+    Example:
+
+    ```python
+    from datasets import load_dataset
+    from trl.rewards import accuracy_reward
+    from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
+
+    trainer = EntropyGRPOTrainer(
+        model="Qwen/Qwen2.5-0.5B-Instruct",
+        reward_funcs=accuracy_reward,
+        args=EntropyGRPOConfig(siren_coef=0.005),
+        train_dataset=load_dataset("trl-lib/DeepMath-103K", split="train"),
+    )
+    trainer.train()
+    ```
+
+    Raises:
+        TypeError: when `args` is a plain `GRPOConfig`, which lacks the arguments.
+    """
+
+    _tag_names = ["trl", "grpo", "entropy-control"]
+    _name = "GRPO with entropy control"
+    args: EntropyGRPOConfig
+
+    def __init__(self, model, reward_funcs=None, args: EntropyGRPOConfig | None = None, *rest, **kwargs):
+        if args is None:
+            args = EntropyGRPOConfig(output_dir="EntropyGRPO")
+        if not isinstance(args, EntropyGRPOConfig):
+            raise TypeError(
+                f"args is a {type(args).__name__}, but EntropyGRPOTrainer needs an EntropyGRPOConfig, which takes the "
+                "same arguments and those of the entropy methods."
+            )
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        self._paper = model_card.paper(args)
+        self._tag_names = [*type(self)._tag_names, *(name.lower() for name in args.entropy_methods)]
+        self._micro: MicroBatch | None = None
+        self._window = StepWindow()
+        self._entropy_state = EntropyState(anchor=args.siren_anchor)
+        self._generated_at = -1  # optimizer step at which the completions in use were generated
+        self._observes = bool(args.entropy_methods) or args.log_entropy_details
+        self._nucleus_head = None
+        if args.siren:
+            policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
+            self._nucleus_head = add_nucleus_entropy(policy, args.siren_top_p, args.siren_nucleus)
+        if args.kl_cov and not args.kl_cov_clip:
+            self.epsilon_low = self.epsilon_high = math.inf
+
+    # --- scoring: batch-scope selection, once a generation -----------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs):
+        output = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            self._generated_at = self.state.global_step
+            if (self.args.clip_cov or self.args.kl_cov) and self.args.entropy_scope == "batch":
+                output["entropy_selected"] = self._select_over_batch(output)
+        return output
+
+    def _select_over_batch(self, output: dict[str, Any]) -> torch.Tensor:
+        logps = output.get("old_per_token_logps")
+        logps = self._generating_logps(output) if logps is None else logps
+        mask, advantages = _token_mask(output), output["advantages"]
+        covariance, tokens = global_covariance(self.accelerator, logps, advantages, mask)
+        args = self.args
+        if args.clip_cov:
+            generator = seeded(args.seed, self._next_draw())
+            band = (args.clip_cov_low, args.clip_cov_high)
+            selected = global_clip_cov(
+                self.accelerator, covariance, mask, tokens, args.clip_cov_ratio, *band, generator
+            )
+        else:
+            selected = global_kl_cov(self.accelerator, covariance, mask, tokens, args.kl_cov_ratio)
+        window = StepWindow()
+        window.add(*metrics.covariance_sums(covariance, selected, advantages, mask))
+        self._log_metrics(metrics.covariance_metrics(window.close(self.accelerator)))
+        return selected
+
+    def _generating_logps(self, output: dict[str, Any]) -> torch.Tensor:
+        """Log-probabilities of the policy that generated, where TRL did not need them (strictly on-policy updates)."""
+        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+        attention = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            logps, _, _ = self._get_per_token_logps_and_entropies(
+                self.model,
+                ids,
+                attention,
+                output["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+                **{key: output[key] for key in _FORWARD_KEYS if key in output},
+            )
+        return logps
+
+    # --- the loss: TRL's, plus the added terms -----------------------------------------------------------------------
+
+    def _compute_loss(self, model, inputs):
+        if not (self._observes and self.model.training):
+            return super()._compute_loss(model, inputs)
+        selected = inputs.get("entropy_selected")
+        self._micro = micro = MicroBatch(
+            inputs=dict(inputs), mask=_token_mask(inputs), advantages=inputs["advantages"], selected=selected
+        )
+        if self.args.clip_cov and selected is not None:
+            micro.inputs["advantages"] = _silenced(micro.advantages, selected)
+        try:
+            loss = super()._compute_loss(model, micro.inputs)
+        finally:
+            self._micro = None
+        return loss + self._added_loss(micro)
+
+    def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
+        micro = self._micro
+        if micro is None:  # scoring, not the loss
+            return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        with self._nucleus_head.measuring() if self._nucleus_head else nullcontext():
+            logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if self._nucleus_head:
+            entropies, micro.nucleus_entropy, micro.nucleus_size = entropies.unbind(-1)
+        old_logps = micro.inputs.get("old_per_token_logps")
+        micro.logps, micro.entropy = logps, entropies
+        micro.old_logps = logps.detach() if old_logps is None else old_logps
+        if (self.args.clip_cov or self.args.kl_cov) and self.args.entropy_scope == "micro_batch":
+            self._select_in_micro_batch(micro)
+        return logps, entropies, aux_loss
+
+    def _select_in_micro_batch(self, micro: MicroBatch) -> None:
+        args, mask, logps = self.args, micro.mask, micro.logps.detach()
+        covariance = token_covariance(logps, micro.advantages, mask)
+        if args.clip_cov:
+            generator = seeded(args.seed, self.accelerator.process_index, self._next_draw())
+            eligible = covariance.masked_fill(self._ppo_clipped(micro), -torch.inf)
+            band = (args.clip_cov_low, args.clip_cov_high)
+            micro.selected = select_clip_cov(eligible, mask, args.clip_cov_ratio, *band, generator)
+            # TRL reads the advantages after this forward
+            micro.inputs["advantages"] = _silenced(micro.advantages, micro.selected)
+        else:
+            micro.selected = select_kl_cov(covariance, mask, args.kl_cov_ratio)
+        self._window.add(*metrics.covariance_sums(covariance, micro.selected, micro.advantages, mask))
+
+    def _ppo_clipped(self, micro: MicroBatch) -> torch.Tensor:
+        """Tokens whose gradient PPO's clip already removes. (B, T), bool."""
+        if self.loss_type not in _CLIPPED_LOSSES:
+            return torch.zeros_like(micro.mask)
+        ratio = torch.exp(micro.logps.detach() - micro.old_logps)
+        advantages = micro.advantages.unsqueeze(-1) if micro.advantages.dim() == 1 else micro.advantages
+        over = (ratio > 1 + self.epsilon_high) & (advantages > 0)
+        under = (ratio < 1 - self.epsilon_low) & (advantages < 0)
+        return over | under
+
+    def _added_loss(self, micro: MicroBatch) -> torch.Tensor:
+        """SIREN's and KL-Cov's terms, scaled for accumulation as TRL scales its own; closes the window at its end."""
+        loss = micro.logps.new_zeros(())
+        if self.args.siren:
+            loss = loss + self._siren_loss(micro)
+        if self.args.kl_cov and self.state.global_step > self._generated_at:  # before that the policy has not moved
+            loss = loss + self._kl_cov_loss(micro)
+        self._window.add(metrics.entropy_sums(micro.entropy, micro.advantages, micro.mask))
+        if self.accelerator.sync_gradients:
+            self._close_window()
+        return loss / self.current_gradient_accumulation_steps
+
+    def _siren_loss(self, micro: MicroBatch) -> torch.Tensor:
+        args, state = self.args, self._entropy_state
+        kept = peak_entropy_mask(micro.nucleus_entropy.detach(), micro.mask, args.siren_quantile)
+        self._window.add(metrics.siren_sums(micro.nucleus_entropy, micro.nucleus_size, kept, micro.mask))
+        means, counted = sequence_means(micro.nucleus_entropy, kept)
+        if state.anchor is None:
+            return means.sum() * 0.0
+        if args.entropy_scope == "micro_batch":
+            penalty = anchored_penalty(masked_mean(means, counted), state.anchor, args.siren_coef, args.siren_penalty)
+            return penalty * counted.any()
+        if state.entropy is None:  # siren_anchor was given: the first step measures where the policy stands
+            return means.sum() * 0.0
+        # Divided by a figure that does not depend on the split: the sequences of this micro-batch, times the share
+        # of sequences that counted in the last step.
+        entropy = means.sum() / (len(means) * state.counted_share)
+        return anchored_penalty(entropy, state.anchor, args.siren_coef, args.siren_penalty, reference=state.entropy)
+
+    def _kl_cov_loss(self, micro: MicroBatch) -> torch.Tensor:
+        per_token = kl_cov_penalty(micro.logps, micro.old_logps, micro.selected, self.args.kl_cov_coef)
+        # `num_items_in_batch` spans the generation batch of all processes; one backward pass has this part of it
+        items = micro.inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        return aggregate_token_loss(
+            per_token,
+            micro.mask,
+            self.loss_type,
+            max_completion_length=self.max_completion_length,
+            num_items=items / self.args.steps_per_generation,
+        )
+
+    # --- the end of an optimizer step --------------------------------------------------------------------------------
+
+    def _close_window(self) -> None:
+        totals = self._window.close(self.accelerator)
+        self._log_metrics(metrics.entropy_metrics(totals))
+        if "covariance" in totals:
+            self._log_metrics(metrics.covariance_metrics(totals))
+        if self.args.siren:
+            self._close_siren(totals)
+
+    def _close_siren(self, totals: dict[str, float]) -> None:
+        state, args = self._entropy_state, self.args
+        penalty = math.nan
+        if totals["sequences_counted"]:
+            state.entropy = totals["sequence_entropy"] / totals["sequences_counted"]
+            state.counted_share = totals["sequences_counted"] / totals["sequences"]
+            state.anchor = state.entropy if state.anchor is None else state.anchor
+            here = torch.tensor(state.entropy, dtype=torch.float64)
+            penalty = anchored_penalty(here, state.anchor, args.siren_coef, args.siren_penalty).item()
+        self._log_metrics(metrics.siren_metrics(totals, state.anchor, penalty))
+
+    def _log_metrics(self, figures: dict[str, float]) -> None:
+        for key, value in figures.items():
+            self._metrics["train"][key].append(value)
+
+    def _next_draw(self) -> int:
+        self._entropy_state.draws += 1
+        return self._entropy_state.draws
+
+    # --- checkpoints and card ----------------------------------------------------------------------------------------
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.entropy_methods and self.args.should_save:
+            self._entropy_state.save(output_dir, _measured_under(self.args))
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not self.args.entropy_methods:
+            return
+        loaded = EntropyState.load(checkpoint)
+        if loaded is None:
+            logger.warning(
+                f"{checkpoint} holds no entropy state: it was not saved by EntropyGRPOTrainer with a method on. The "
+                "anchor is siren_anchor if given, else it is measured on the next optimizer step, from the policy as "
+                "it is now."
+            )
+            return
+        self._entropy_state, settings = loaded
+        if self.args.siren_anchor is not None:
+            self._entropy_state.anchor = self.args.siren_anchor
+        elif self.args.siren and settings != _measured_under(self.args):
+            logger.warning(
+                f"{checkpoint} measured its anchor under {settings}, this run has {_measured_under(self.args)}: the "
+                "two entropies do not compare, so the anchor is measured anew on the next optimizer step. Set "
+                "siren_anchor to choose it."
+            )
+            self._entropy_state = EntropyState(draws=self._entropy_state.draws)
+
+    def create_model_card(self, model_name=None, dataset_name=None, tags=None):
+        super().create_model_card(model_name, dataset_name, tags)
+        if self.is_world_process_zero():
+            model_card.add_entropy_section(self)
+
+
+def _token_mask(inputs: dict[str, Any]) -> torch.Tensor:
+    mask = inputs["completion_mask"]
+    return (mask * inputs["tool_mask"] if "tool_mask" in inputs else mask).bool()
+
+
+def _silenced(advantages: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
+    """Clip-Cov's effect: advantages (B, T), 0 on the selected tokens, whose policy gradient is thereby 0."""
+    advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
+    return torch.where(selected, 0.0, advantages)
+
+
+def _measured_under(args: EntropyGRPOConfig) -> dict[str, Any]:
+    return {"siren_top_p": args.siren_top_p, "siren_quantile": args.siren_quantile, "siren_nucleus": args.siren_nucleus}
