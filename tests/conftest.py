@@ -57,8 +57,9 @@ def tiny_model(seed: int = 0, **overrides) -> Qwen2ForCausalLM:
 
 
 def vowel_reward(completions, **_) -> list[float]:
-    """A deterministic reward that differs between samples."""
-    return [sum(word in "aeiou" for word in c.split()) / 4 for c in completions]
+    """A deterministic reward that differs between samples, plain or conversational."""
+    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    return [sum(word in "aeiou" for word in text.split()) / 4 for text in texts]
 
 
 @pytest.fixture

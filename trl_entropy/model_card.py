@@ -1,10 +1,16 @@
-"""What a model card says about entropy control: papers, settings, figures."""
+"""What a model card says about entropy control: papers, settings, figures, picture, evaluation, how to load."""
 
 import re
+from collections.abc import Callable
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelerate.utils import is_peft_model
+from huggingface_hub import ModelCard
+
+from .card_evaluation import Evaluation, evaluation_section, read_evaluations
 from .config import EntropyGRPOConfig
 
 
@@ -12,6 +18,7 @@ if TYPE_CHECKING:
     from .trainer import EntropyGRPOTrainer
 
 
+PICTURE = "entropy_control.png"
 SIREN = {
     "title": "Rethinking Entropy Regularization in Large Reasoning Models",
     "id": "2509.25133",
@@ -89,16 +96,106 @@ def last_figures(log_history: list[dict[str, float]]) -> dict[str, float]:
     return figures
 
 
-def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
-    """Complete the card that TRL wrote to `output_dir/README.md`: our section, our version, a local base model."""
-    from . import __version__
+def method_key(args: EntropyGRPOConfig) -> str:
+    """The method's name in `trl_entropy.plots`."""
+    keys = {"SIREN": "siren", "Clip-Cov": "clip_cov", "KL-Cov": "kl_cov"}
+    return next((keys[name] for name in args.entropy_methods), "bonus" if args.entropy_coef else "plain")
 
-    path = Path(trainer.args.output_dir) / "README.md"
-    text = path.read_text()
-    section = entropy_section(trainer.args, last_figures(trainer.state.log_history))
+
+def loading_section(model_id: str, base_model: str | None, adapter: bool, vision: bool, chat: bool) -> str:
+    """The card's "How to load" section: code that runs as it stands, for a full model or for an adapter.
+
+    Args:
+        model_id: repository on the Hub, or the folder while it is not there.
+        base_model: for an adapter, the model under it.
+        adapter: whether the folder holds a PEFT adapter.
+        vision: whether the model sees images.
+        chat: whether the model has a chat template.
+    """
+    auto, processor = ("AutoModelForImageTextToText", "AutoProcessor") if vision else ("AutoModelForCausalLM", "AutoTokenizer")
+    lines = ["## How to load", ""]
+    if adapter:
+        lines += [f"This repository holds a PEFT adapter for `{base_model}`, which must be there to load it.", ""]
+    lines += ["```python", *(["from peft import PeftModel"] if adapter else [])]
+    lines += [f"from transformers import {auto}, {processor}", "", f'model_id = "{model_id}"']
+    if adapter:
+        lines += [f'base = {auto}.from_pretrained("{base_model}", dtype="auto", device_map="auto")']
+        lines += ["model = PeftModel.from_pretrained(base, model_id)"]
+    else:
+        lines += [f'model = {auto}.from_pretrained(model_id, dtype="auto", device_map="auto")']
+    lines += [f"processor = {processor}.from_pretrained(model_id)"]
+    if chat:
+        lines += ['messages = [{"role": "user", "content": "What is 17 * 3?"}]']
+        lines += ["inputs = processor.apply_chat_template(", "    messages, add_generation_prompt=True,"]
+        lines += ['    tokenize=True, return_dict=True, return_tensors="pt",', ").to(model.device)"]
+    else:
+        lines += ['inputs = processor("3 5 2 -> 17 :", return_tensors="pt").to(model.device)  # a prompt of your task']
+    lines += ["output = model.generate(**inputs, max_new_tokens=256)"]
+    lines += ["print(processor.decode(output[0], skip_special_tokens=True))", "```"]
+    return "\n".join(lines)
+
+
+def name_repository(folder: str | Path, repo_id: str) -> None:
+    """Let the card in `folder` load from `repo_id`, where the push really goes. No card: nothing to do."""
+    path = Path(folder) / "README.md"
+    if path.is_file():
+        path.write_text(re.sub(r'(?m)^model_id = ".*"$', lambda _: f'model_id = "{repo_id}"', path.read_text()))
+
+
+def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
+    """Complete the card that TRL wrote to `output_dir/README.md`.
+
+    Added: the method with its settings and last figures, a picture, how to load, the evaluations found in the folder
+    (also as the card's model-index), our version and PEFT's. Mended: a base model or dataset that is not on the Hub.
+    """
+    from . import __version__
+    from .plots.card import plot_card
+
+    args, folder = trainer.args, Path(trainer.args.output_dir)
+    base = getattr(trainer.model.config, "_name_or_path", "") or ""
+    evaluations = read_evaluations(folder)
+    curves = {evaluation.label: evaluation.pass_at for evaluation in evaluations if evaluation.pass_at}
+    drawn = plot_card(trainer.state.log_history, method_key(args), folder / PICTURE, curves)
+
+    card = ModelCard.load(folder / "README.md")
+    text = card.text
+    section = entropy_section(args, last_figures(trainer.state.log_history))
+    section += f"\n\n![Entropy and pass@k of this run]({PICTURE})" if drawn else ""
+    section += "\n\n" + evaluation_section(evaluations) if evaluations else ""
     versions = "### Framework versions\n\n"
-    text = text.replace(versions, f"{section}\n\n{versions}- trl_entropy: {__version__}\n", 1)
-    # TRL links a base model on the Hub; one from a local folder comes out as a link to "None"
-    local = Path(getattr(trainer.model.config, "_name_or_path", "") or "a model made on the spot").name
-    text = re.sub(r"\[None\]\(https://huggingface\.co/None\)", f"`{local}`", text)
-    path.write_text(text)
+    ours = f"- trl_entropy: {__version__}\n" + (f"- PEFT: {version('peft')}\n" if is_peft_model(trainer.model) else "")
+    text = _exchange(text, re.escape(versions), lambda _: f"{section}\n\n{versions}{ours}")
+    processor = trainer.processing_class
+    loading = loading_section(
+        trainer.hub_model_id or args.hub_model_id or str(folder),
+        base or None,
+        adapter=is_peft_model(trainer.model),
+        vision=hasattr(processor, "image_processor"),
+        chat=bool(getattr(processor, "chat_template", None)),
+    )
+    text = _exchange(text, r"(?s)## Quick start\n.*?(?=\n## )", lambda _: loading + "\n")
+    local = Path(base).name or "a model made on the spot"
+    text = re.sub(r"\[None\]\(https://huggingface\.co/None\)", lambda _: f"`{local}`", text)
+    dataset = next(iter(card.data.datasets or []), None) if isinstance(card.data.datasets, list) else card.data.datasets
+    if dataset and not _on_the_hub(dataset):
+        link = re.escape(f"[{dataset}](https://huggingface.co/datasets/{dataset})")
+        text = re.sub(link, lambda _: f"`{Path(dataset).name}`", text)
+        card.data.datasets = None
+    card.text = text
+    if is_peft_model(trainer.model):
+        card.data.library_name = "peft"
+    if evaluations:
+        card.data.eval_results = [result for evaluation in evaluations for result in evaluation.results()]
+        card.data.model_name = card.data.model_name or folder.absolute().name
+    card.save(folder / "README.md")
+
+
+def _on_the_hub(dataset: str) -> bool:
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", dataset)) and not Path(dataset).exists()
+
+
+def _exchange(text: str, pattern: str, by: Callable[[re.Match], str]) -> str:
+    text, found = re.subn(pattern, by, text, count=1)
+    if not found:
+        raise ValueError(f"TRL's model card has no part {pattern!r}: this version of TRL writes another card.")
+    return text

@@ -57,8 +57,8 @@ def evaluate_policy(
 ) -> PolicyFigures:
     """Draw 16 completions of each puzzle and compute every figure of the demo from them.
 
-    The global random state and the model's mode are left as they were, so that an evaluation in the middle of a run does
-    not change the run.
+    The global random state and the model's mode are left as they were, so that an evaluation in the middle of a run
+    does not change the run.
     """
     was_training = model.training
     model.eval()

@@ -1,14 +1,13 @@
 """The plain twin of the fused head: full logits, one sort, and autograd does the rest."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-# (weight, bias) -> a context inside which both hold their full data; sharded weights are gathered there
-Gather = Callable[..., AbstractContextManager]
-NUCLEI = ("inclusive", "exclusive")
+from trl_entropy.functional.nucleus import check_nucleus_arguments
+from trl_entropy.functional.rows import Gather, result_dtype
 
 
 @contextmanager
@@ -56,7 +55,7 @@ def dense_log_probs(
         temperature: sampling temperature, positive.
         top_p: mass of the nucleus, in `(0, 1]`.
         nucleus: `"inclusive"` or `"exclusive"`.
-        logit_scale: factor on the product (Cohere, Granite), positive.
+        logit_scale: factor on the product (Cohere, Granite).
         softcap: bound on the logits (Gemma), positive, or None.
         gather: context-manager factory, called as `gather(weight, bias)`, entered around the use of the weight.
         tile_bytes: accepted for the common signature; the twin always holds the full logits.
@@ -99,7 +98,7 @@ def dense_log_probs(
     size = inside.sum(-1)
     nucleus_entropy = _entropy(z.masked_fill(~inside, -math.inf)) if top_p < 1 else entropy
     broken = torch.isnan(entropy.detach())
-    log_probs = log_probs.masked_fill(broken, math.nan)
+    log_probs = log_probs + torch.zeros_like(entropy).masked_fill(broken, math.nan)
     outputs = (log_probs, entropy, nucleus_entropy)
     return (*outputs, size.masked_fill(broken, 0)) if return_nucleus_size else outputs
 
@@ -107,7 +106,7 @@ def dense_log_probs(
 def nucleus_set(z: torch.Tensor, top_p: float, nucleus: str = "inclusive") -> torch.Tensor:
     """Which tokens belong to the nucleus: `(..., V)` logits -> `(..., V)` bool, by one stable sort of every row."""
     if top_p == 1:
-        return torch.ones_like(z, dtype=torch.bool)
+        return z > -math.inf
     ordered, order = torch.sort(z, dim=-1, descending=True, stable=True)
     mass = (ordered - ordered[..., :1]).exp().double()
     before = mass.cumsum(-1) - mass
@@ -127,21 +126,13 @@ def product_dtype(hidden: torch.Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 
 
-def result_dtype(product: torch.dtype) -> torch.dtype:
-    """The dtype of everything after the product: float64 for float64, else float32."""
-    return torch.float64 if product == torch.float64 else torch.float32
-
-
 def check_settings(temperature: float, top_p: float, nucleus: str, logit_scale: float, softcap: float | None) -> None:
     """Raise ValueError for a number that the formulas do not allow."""
     if not (temperature > 0 and math.isfinite(temperature)):
         raise ValueError(f"temperature is {temperature}; it must be a positive number (logits are divided by it).")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}; it must lie in (0, 1]. Use 1 for the whole vocabulary.")
-    if nucleus not in NUCLEI:
-        raise ValueError(f"nucleus is {nucleus!r}; choose one of {', '.join(map(repr, NUCLEI))}.")
-    if not (logit_scale > 0 and math.isfinite(logit_scale)):
-        raise ValueError(f"logit_scale is {logit_scale}; it must be a positive number.")
+    check_nucleus_arguments(top_p, nucleus)
+    if not math.isfinite(logit_scale):
+        raise ValueError(f"logit_scale is {logit_scale}; it must be a finite number.")
     if softcap is not None and not (softcap > 0 and math.isfinite(softcap)):
         raise ValueError(f"softcap is {softcap}; it must be a positive number, or None for no soft-capping.")
 

@@ -1,8 +1,19 @@
-"""The fused head (first version: the plain twin on token chunks)."""
+"""The fused head: log-probabilities, entropy and nucleus entropy from hidden states, without the logits."""
+
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
-from trl_entropy.functional.dense import Gather, dense_log_probs, held_in_full
+from trl_entropy.functional import fused_torch
+from trl_entropy.functional.dense import check_settings, check_tensors, held_in_full, product_dtype
+from trl_entropy.functional.rows import Gather, Rows, Settings
+
+
+# Bytes of the one tile of products that is alive at a time. A GPU wants many rows: every tile moves the weight's gradient
+TILE_BYTES = {"cpu": 2**28, "cuda": 2**30}
+# Rows of the weight that are converted at a time, where its dtype is not the product's
+CONVERTED = 2**15
 
 
 def fused_log_probs(
@@ -20,8 +31,175 @@ def fused_log_probs(
     tile_bytes: int | None = None,
     return_nucleus_size: bool = False,
 ) -> tuple[torch.Tensor, ...]:
-    """As [`dense_log_probs`][trl_entropy.functional.dense.dense_log_probs]."""
-    return dense_log_probs(
-        hidden, weight, bias, targets, temperature, top_p, nucleus=nucleus, logit_scale=logit_scale, softcap=softcap,
-        gather=gather, return_nucleus_size=return_nucleus_size,
-    )
+    """Token log-probability, entropy and nucleus entropy of a language-model head, without an (N, V) tensor.
+
+    Formulas, arguments, results, degenerate rows and errors are those of its plain twin,
+    [`dense_log_probs`][trl_entropy.functional.dense.dense_log_probs], and so is the nucleus: the set that sorting gives.
+    Tiles of whole rows are projected one after the other and reduced to a few scalars a token (SIREN's nucleus,
+    arXiv 2509.25133, section 4.1, is found in them without sorting a row). The backward projects them again, in the same
+    shape, and adds up the weight's gradient in float32. What no output's gradient asks for is not computed, nor a
+    gradient for a frozen weight.
+
+    Args:
+        hidden, weight, bias, targets, temperature, top_p, nucleus, logit_scale, softcap, return_nucleus_size: as in the
+            twin. On a GPU a target outside `[0, V)` gives a NaN log-probability instead of an error.
+        gather: context-manager factory, `gather(weight, bias)`, entered around every access to the weight, in the
+            forward and in the backward. For weights that are sharded between their uses (ZeRO-3).
+        tile_bytes: bytes of the tile of products; by default 256 MiB, on CUDA 1 GiB. It holds at least one row.
+
+    Returns:
+        `(log_probs, entropy, nucleus_entropy)` and, if asked for, `nucleus_size`, as the twin does. They can be
+        differentiated once; a second derivative is refused.
+
+    Raises:
+        ValueError: as the twin, and for a `tile_bytes` that does not hold one row.
+        TypeError: as the twin.
+
+    Example:
+        >>> hidden = torch.eye(3)[:1].requires_grad_()
+        >>> weight = torch.tensor([[0.5, 0.0, 0.0], [0.25, 0.0, 0.0], [0.25, 0.0, 0.0]]).log().clamp(min=-9)
+        >>> _, entropy, nucleus = fused_log_probs(hidden, weight, None, torch.tensor([0]), top_p=0.7)
+        >>> [round(x.item(), 4) for x in (entropy, nucleus)]  # nucleus of two: 2/3 and 1/3
+        [1.0397, 0.6365]
+    """
+    check_settings(temperature, top_p, nucleus, logit_scale, softcap)
+    settings = Settings(temperature, top_p, nucleus, logit_scale, softcap, product_dtype(hidden))
+    outputs = _FusedHead.apply(hidden, weight, bias, targets, settings, gather, tile_bytes)
+    return outputs if return_nucleus_size else outputs[:3]
+
+
+class _FusedHead(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        settings: Settings,
+        gather: Gather,
+        tile_bytes: int | None,
+    ) -> tuple[torch.Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        rows = Rows.empty(len(hidden), hidden.device, settings.result)
+        with gather(weight, bias):
+            check_tensors(hidden, weight, bias, targets)
+            tiles = _Tiles(hidden, weight, bias, settings, tile_bytes)
+            for here in tiles.slices():
+                tile = tiles.project(here)
+                tiles.backend.fold_tile(tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here])
+        if settings.top_p == 1:
+            rows.nucleus_entropy.copy_(rows.entropy)
+        ctx.save_for_backward(hidden, weight, bias, targets, *rows.tensors())
+        ctx.settings, ctx.gather, ctx.tile_bytes = settings, gather, tile_bytes
+        ctx.mark_non_differentiable(rows.size)
+        return rows.log_prob, rows.entropy, rows.nucleus_entropy, rows.size
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any,
+        on_target: torch.Tensor | None,
+        on_entropy: torch.Tensor | None,
+        on_nucleus: torch.Tensor | None,
+        _: None,
+    ) -> tuple[torch.Tensor | None, ...]:
+        hidden, weight, bias, targets, *saved = ctx.saved_tensors
+        rows, settings = Rows(*saved), ctx.settings
+        if settings.top_p == 1 and on_nucleus is not None:
+            on_entropy, on_nucleus = on_nucleus if on_entropy is None else on_entropy + on_nucleus, None
+        asked = (on_target, on_entropy, on_nucleus)
+        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
+        if all(gradient is None for gradient in asked):
+            return (None,) * 7
+        with ctx.gather(weight, bias):
+            tiles = _Tiles(hidden, weight, bias, settings, ctx.tile_bytes)
+            zeros = lambda like: torch.zeros(like.shape, device=like.device, dtype=settings.result)  # noqa: E731
+            grad_hidden = zeros(hidden) if need_hidden else None
+            grad_weight = zeros(weight) if need_weight else None
+            grad_bias = zeros(bias) if need_bias else None
+            for here in tiles.slices():
+                tile = tiles.project(here)
+                gradients = tuple(None if g is None else g[here].to(settings.result).contiguous() for g in asked)
+                tiles.backend.unfold_tile(
+                    tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here], gradients
+                )
+                tiles.accumulate(here, grad_hidden, grad_weight, grad_bias)
+        return (
+            None if grad_hidden is None else grad_hidden.to(hidden.dtype),
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            *(None,) * 4,
+        )
+
+
+class _Tiles:
+    """One buffer of `(n, V)` products, and the matrix products into and out of it. Forward and backward cut alike."""
+
+    def __init__(
+        self,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        settings: Settings,
+        tile_bytes: int | None,
+    ) -> None:
+        dtype = settings.product
+        self.hidden, self.weight, self.dtype = hidden, weight, dtype
+        self.vocab = len(weight)
+        self.bias = None if bias is None else bias.to(dtype)
+        self.backend = fused_torch
+        columns = fused_torch.padded(self.vocab)
+        if tile_bytes is None:
+            tile_bytes = max(TILE_BYTES.get(hidden.device.type, TILE_BYTES["cpu"]), columns * dtype.itemsize)
+        most = tile_bytes // (columns * dtype.itemsize)
+        if most < 1:
+            raise ValueError(
+                f"tile_bytes is {tile_bytes}; one row of {self.vocab} logits in {dtype} takes "
+                f"{columns * dtype.itemsize}. Give at least that, better 100 times as much."
+            )
+        count = max(1, -(-len(hidden) // most))
+        self.rows = -(-len(hidden) // count)  # tiles of equal size
+        self.buffer = hidden.new_empty(self.rows, columns, dtype=dtype)
+        # one stretch of the vocabulary, or several where the weight has to be converted
+        self.stretch = self.vocab if weight.dtype == dtype else CONVERTED
+
+    def slices(self) -> list[slice]:
+        n = len(self.hidden)
+        return [slice(start, min(start + self.rows, n)) for start in range(0, n, self.rows)] if n else []
+
+    def project(self, here: slice) -> torch.Tensor:
+        tile, hidden = self.buffer[: here.stop - here.start], self.hidden[here].to(self.dtype)
+        for words in self._stretches(self.stretch):
+            torch.mm(hidden, self.weight[words].to(self.dtype).t(), out=tile[:, words])
+        return tile
+
+    def accumulate(
+        self,
+        here: slice,
+        grad_hidden: torch.Tensor | None,
+        grad_weight: torch.Tensor | None,
+        grad_bias: torch.Tensor | None,
+    ) -> None:
+        tile, hidden = self.buffer[: here.stop - here.start], self.hidden[here].to(self.dtype)
+        exact = self.dtype in (torch.float32, torch.float64)
+        for words in self._stretches(self.stretch if exact else CONVERTED):
+            if grad_hidden is not None:
+                _add_product(grad_hidden[here], tile[:, words], self.weight[words].to(self.dtype))
+            if grad_weight is not None:
+                _add_product(grad_weight[words], tile[:, words].t(), hidden)
+            if grad_bias is not None:
+                grad_bias[words] += tile[:, words].sum(0, dtype=grad_bias.dtype)
+
+    def _stretches(self, width: int) -> list[slice]:
+        return [slice(start, min(start + width, self.vocab)) for start in range(0, self.vocab, width)]
+
+
+def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    """`total += a @ b`, the product never rounded to the dtype of `a` and `b`: their sum would drift."""
+    if a.dtype == total.dtype:
+        total.addmm_(a, b)
+    elif total.device.type == "cuda":
+        torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
+    else:
+        total.addmm_(a.to(total.dtype), b.to(total.dtype))

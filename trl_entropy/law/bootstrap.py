@@ -20,10 +20,8 @@ def line_through(x: Floats, y: Floats) -> tuple[float, float]:
         Intercept and slope.
 
     Example:
-        ```python
         >>> line_through(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
         (1.0, 2.0)
-        ```
     """
     centred = x - x.mean()
     slope = float(centred @ (y - y.mean()) / (centred @ centred))
@@ -44,10 +42,8 @@ def block_length(residuals: Floats) -> int:
     circular blocks), at least 1 and at most n / 4: fewer than four blocks would say nothing about the spread.
 
     Example:
-        ```python
         >>> block_length(np.array([1.0, -1.0] * 20))
         1
-        ```
     """
     n = len(residuals)
     rho = min(lag_one_autocorrelation(residuals), 0.97)

@@ -110,11 +110,9 @@ def fit_entropy_law(
             not finite.
 
     Example:
-        ```python
         >>> fit = fit_entropy_law([1.2, 0.8, 0.4, 0.1], [0.27, 0.38, 0.45, 0.49])
         >>> round(fit.a, 2), round(fit.ceiling, 2), fit.verdict
         (0.1, 0.5, 'unfit')
-        ```
     """
     h, r = _checked(entropy, reward)
     if not 0 < confidence < 1:
@@ -136,7 +134,7 @@ def fit_entropy_law(
     b, slope = line_through(x, r)
     a = -slope
     residuals = r - (b - a * x)
-    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var()) if r.var() > 0 else math.nan
+    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var()) if np.ptp(r) > 0 else math.nan
     lines, chosen = np.empty((0, 2)), 0
     a_interval = b_interval = ceiling_interval = _NO_INTERVAL
     if len(h) >= MIN_POINTS:

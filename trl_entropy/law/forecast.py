@@ -58,19 +58,17 @@ def forecast_entropy_law(
         ValueError: If the fraction is outside (0, 1), nothing is left to predict, or the series cannot be fitted.
 
     Example:
-        ```python
         >>> h = np.linspace(1.0, 0.2, 40)
         >>> forecast = forecast_entropy_law(h, 0.6 - 0.2 * np.exp(h))
         >>> forecast.cut, round(forecast.rmse, 6)
         (6, 0.0)
-        ```
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction}: give the share of the run to fit on, strictly between 0 and 1.")
     h, r = np.asarray(entropy, dtype=np.float64), np.asarray(reward, dtype=np.float64)
     if h.ndim != 1 or h.shape != r.shape or len(h) < 3:
         raise ValueError(
-            f"entropy has shape {h.shape}, reward {r.shape}: a forecast needs two series of the same length, at least 3."
+            f"entropy has shape {h.shape}, reward {r.shape}: a forecast needs two of one length, at least 3."
         )
     cut = min(max(2, math.ceil(fraction * len(h))), len(h) - 1)
     fit = fit_entropy_law(h[:cut], r[:cut], confidence=confidence, seed=seed)

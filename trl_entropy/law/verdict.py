@@ -15,7 +15,8 @@ MIN_ENTROPY_MOVE = 0.05  # nats, between the 10 % and the 90 % quantile
 MAX_DRAWDOWN = 0.35  # share of the smoothed reward's range
 MIN_R2 = 0.7
 MAX_ENTROPY_NOISE = 0.2  # share of the variance of exp(H) that is step-to-step noise
-MAX_BEND = 0.05  # R2 gained by a quadratic term in exp(H)
+MAX_BEND = 0.5  # share of the residual variance that a quadratic term in exp(H) explains
+MIN_BEND_GAIN = 0.01  # of R2: below it a bend is too small to matter
 
 
 def noise_share(values: NDArray[np.float64]) -> float:
@@ -31,10 +32,8 @@ def drawdown(values: NDArray[np.float64]) -> float:
     """How far a series falls back from its running maximum, as a share of its range, smoothed over n / 8 points.
 
     Example:
-        ```python
         >>> drawdown(np.array([0.0, 1.0, 0.5]))
         0.5
-        ```
     """
     window = max(1, len(values) // 8)
     smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
@@ -42,14 +41,18 @@ def drawdown(values: NDArray[np.float64]) -> float:
     return float((np.maximum.accumulate(smooth) - smooth).max()) / span if span > 0 else 0.0
 
 
-def bend(x: NDArray[np.float64], y: NDArray[np.float64], r2: float) -> float:
-    """How much R2 a term in x^2 adds."""
-    if len(x) < 4 or y.var() == 0:
-        return 0.0
-    z = (x - x.mean()) / (x.std() or 1.0)
-    design = np.stack([np.ones_like(z), z, z * z], axis=1)
-    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-    return float(1 - residual.var() / y.var()) - r2
+def bend(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """How far the points bend away from a straight line in x = exp(H).
+
+    Returns:
+        The share of the straight line's residual variance that a term in x^2 explains, and the R2 it adds.
+    """
+    z = (x - x.mean()) / x.std()
+    quadratic = np.stack([np.ones_like(z), z, z * z], axis=1)
+    straight, bent = (y - d @ np.linalg.lstsq(d, y, rcond=None)[0] for d in (quadratic[:, :2], quadratic))
+    left = float(straight.var())
+    gained = left - float(bent.var())
+    return (gained / left, gained / float(y.var())) if left > 0 else (0.0, 0.0)
 
 
 def judge(
@@ -80,14 +83,14 @@ def judge(
     back = drawdown(reward)
     if back > MAX_DRAWDOWN:
         doubts.append(f"reward is not monotone: it fell back by {back:.0%} of its range")
-    if r2 < MIN_R2:
+    if not r2 >= MIN_R2:
         doubts.append(f"R2 = {r2:.2f} is low (below {MIN_R2})")
     noise = noise_share(np.exp(entropy))
     if noise > MAX_ENTROPY_NOISE:
         doubts.append(f"{noise:.0%} of the variance of exp(H) is step-to-step noise: a is biased toward 0")
-    bending = bend(np.exp(entropy), reward, r2)
-    if bending > MAX_BEND:
-        doubts.append(f"the points bend away from the law: a quadratic term adds {bending:.2f} to R2")
+    bending, gain = bend(np.exp(entropy), reward)
+    if bending > MAX_BEND and gain > MIN_BEND_GAIN:
+        doubts.append(f"the points bend away from the law: a quadratic term explains {bending:.0%} of the residuals")
     span = float(reward.max() - reward.min())
     if np.isfinite(ceiling_width) and ceiling_width > span:
         doubts.append(

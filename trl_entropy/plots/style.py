@@ -98,10 +98,8 @@ def method_style(method: str) -> SeriesStyle:
         ValueError: If the method is unknown.
 
     Example:
-        ```python
         >>> method_style("siren").label
         'SIREN'
-        ```
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}. Allowed: {', '.join(METHODS)}.")
@@ -112,10 +110,8 @@ def series_style(index: int, label: str) -> SeriesStyle:
     """The style of the `index`-th line of a figure whose lines are not methods.
 
     Example:
-        ```python
         >>> series_style(0, "run-a").label
         'run-a'
-        ```
     """
     every = [(s.color, s.dark, s.dash, s.marker) for s in METHODS.values()] + list(_OTHERS)
     color, dark, dash, marker = every[index % len(every)]

@@ -1,18 +1,13 @@
-"""Equality of two mathematical answers. Imported by the worker processes only: it calls math-verify without a timeout."""
+"""Equality of two mathematical answers, without a timeout: imported by the worker processes only."""
 
 import logging
 from functools import lru_cache
 
-from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 
 
 # LaTeX only: math-verify's other reader hands text to sympy's parse_expr, which evaluates Python.
-_CONFIG = (
-    LatexExtractionConfig(
-        boxed_match_priority=0, try_extract_without_anchor=False, normalization_config=NormalizationConfig(units=True)
-    ),
-)
+_CONFIG = (LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False),)
 _WARM_UP = (
     (r"\frac{1}{2}", "0.5"),
     (r"50\%", r"\frac12"),

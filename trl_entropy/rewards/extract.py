@@ -16,8 +16,8 @@ _TAIL = 4_000
 def extract_answer(text: str, require_box: bool = False) -> str | None:
     r"""Text of the final answer of a completion, None if it states none.
 
-    1. The content of the last complete `\boxed{...}` (or `\fbox{...}`); boxes joined by a comma, "and" or "or" form one
-       answer, so `\boxed{1} and \boxed{2}` gives `1, 2`. A box that never closes, or whose content is longer than
+    1. The content of the last complete `\boxed{...}` (or `\fbox{...}`); boxes joined by a comma, "and" or "or" form
+       one answer, so `\boxed{1} and \boxed{2}` gives `1, 2`. A box that never closes, or whose content is longer than
        2,000 characters, is no answer.
     2. Without any box, and unless `require_box`: what follows the last "answer is", "answer:" or "####" within the
        last 4,000 characters: its first formula between `$`, `\(` or `\[`, else a number, else the sentence.

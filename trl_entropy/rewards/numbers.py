@@ -1,30 +1,42 @@
-"""Verdicts that need no worker: plain integers and identical texts, exactly as math-verify judges them."""
+"""Verdicts that need no worker: identical texts, plain integers and fractions, exactly as math-verify judges them."""
 
 import re
+from fractions import Fraction
 
 
-_INTEGER = re.compile(r"([+-]?)(\d+)")
+_RATIONAL = re.compile(r"([+-]?)(?:(\d+)|(\d+)\s*/\s*(\d+)|\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\})", re.ASCII)
+_SPACING = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[,;!]|(?<!\d)\s+|\s+(?!\d)")
 
 
 def quick_verdict(gold: str, answer: str) -> str | None:
-    """`"equal"` or `"different"` for two plain integers of at most 1,000 digits, else None.
+    r"""`"equal"` for the same text up to spacing, either verdict for two plain integers or fractions, else None.
 
-    Most answers of AIME, AMC and GSM8K are integers; a worker is not asked whether 7 is 8.
+    Most answers of AIME, AMC and GSM8K are integers, and most right answers are spelled as the gold is: a worker, whose
+    parser takes about 10 ms an answer, is asked about the others.
 
     Example:
-        >>> quick_verdict("042", "42"), quick_verdict("7", "8"), quick_verdict("7", "7.0")
-        ('equal', 'different', None)
+        >>> quick_verdict("042", "42"), quick_verdict(r"\frac{2}{4}", "1/2"), quick_verdict("7", "7.0")
+        ('equal', 'equal', None)
     """
-    first, second = _integer(gold), _integer(answer)
-    if first is None or second is None:
-        return None
-    return "equal" if first == second else "different"
+    first, second = _rational(gold), _rational(answer)
+    if first is not None and second is not None:
+        return "equal" if first == second else "different"
+    plain = _without_spacing(gold)
+    return "equal" if plain and plain == _without_spacing(answer) else None
 
 
-def _integer(text: str) -> int | None:
+def _rational(text: str) -> Fraction | None:
     text = text.strip()
-    match = _INTEGER.fullmatch(text)
-    # ASCII only: \d also matches digits of other scripts, which math-verify reads as letters.
-    if match is None or len(text) > 1_000 or not text.isascii():
+    match = _RATIONAL.fullmatch(text) if len(text) <= 1_000 else None
+    if match is None:
         return None
-    return int(text)
+    sign, integer, above, below, upper, lower = match.groups()
+    denominator = int(below or lower or 1)
+    if denominator == 0:
+        return None
+    value = Fraction(int(integer or above or upper), denominator)
+    return -value if sign == "-" else value
+
+
+def _without_spacing(text: str) -> str:
+    return _SPACING.sub("", text.strip()).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")

@@ -1,7 +1,7 @@
 """A clean process that forks the grading workers, watches their clocks and replaces the ones it has to kill.
 
-It is started by `exec`, never by forking the trainer: nothing of torch, CUDA, NCCL, threads or locks reaches it, and the
-user's training script is not imported again as `multiprocessing`'s spawn would. It imports math-verify once; its
+It is started by `exec`, never by forking the trainer: nothing of torch, CUDA, NCCL, threads or locks reaches it, and
+the user's training script is not imported again as `multiprocessing`'s spawn would. It imports math-verify once; its
 workers are forks of a single-threaded process, ready in milliseconds.
 
 Protocol, one JSON object a line. To the nursery: `{"timeout": s, "items": [[gold, answer], ...]}`. From it: `{"ready":
@@ -60,6 +60,7 @@ class Nursery:
         self.selector = selectors.DefaultSelector()
         self.selector.register(requests, selectors.EVENT_READ)
         self.workers: list[Worker] = []
+        self.retried: set[int] = set()
 
     def serve(self) -> None:
         pending = b""
@@ -77,6 +78,7 @@ class Nursery:
 
     def _batch(self, items: list[list[str]], timeout: float) -> None:
         waiting, open_items = list(range(len(items)))[::-1], len(items)
+        self.retried = set()
         while open_items:
             while len(self.workers) < min(self.size, open_items):
                 self._fork()
@@ -89,7 +91,7 @@ class Nursery:
             for key, _ in self.selector.select(timeout=min(max(nearest, 0.0), 1.0)):
                 if key.fd == self.requests:
                     self._leave()  # nothing is sent during a batch: the other end has closed
-                open_items -= self._collect(key.data)
+                open_items -= self._collect(key.data, waiting)
             self._leave_if_orphaned()
             now = time.monotonic()
             for worker in [w for w in self.workers if w.item is not None and now - w.started >= timeout]:
@@ -122,14 +124,19 @@ class Nursery:
         with contextlib.suppress(BrokenPipeError):  # a dead worker shows as end of file, counted as a crash
             _send(worker.to_worker, items[item])
 
-    def _collect(self, worker: Worker) -> int:
+    def _collect(self, worker: Worker, waiting: list[int]) -> int:
+        """Read a worker's reply; the number of items it closes."""
         data = os.read(worker.from_worker, 1 << 16)
         if not data:
-            lost = worker.item is not None
-            if lost:
+            item = worker.item
+            closed = item is not None and item in self.retried
+            if closed:
                 self._finish(worker, "crash")
+            elif item is not None:  # once more, in a fresh worker: something outside may have killed this one
+                self.retried.add(item)
+                waiting.append(item)
             self._kill(worker)
-            return int(lost)
+            return int(closed)
         worker.buffer += data
         if not worker.buffer.endswith(b"\n"):
             return 0
@@ -167,13 +174,7 @@ class Nursery:
 def _work(requests: int, replies: int, memory_mb: int) -> None:
     from .compare import compare
 
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no orphan computes on
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # grading writes no file
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_process(memory_mb)
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             try:
@@ -183,6 +184,17 @@ def _work(requests: int, replies: int, memory_mb: int) -> None:
             except Exception:  # whatever a hostile text makes sympy raise is the verdict "unparsed", and is counted
                 status = "unparsed"
             _send(replies, status)
+
+
+def limit_process(memory_mb: int) -> None:
+    """Bind this process for good: `memory_mb` MiB of address space, no file written, no core dump, no orphan."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _send(descriptor: int, message: object) -> None:

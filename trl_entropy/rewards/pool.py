@@ -18,12 +18,15 @@ from .extract import MAX_ANSWER_CHARS
 
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 30.0
-_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from trl_entropy.rewards.nursery import main; main({}, {})"
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from trl_entropy.rewards.nursery import main; main({}, {})"
+)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`status`: equal, different, unparsed, unparsed_gold, timeout, memory or crash. `seconds`: wall clock in the worker."""
+    """`status`: equal, different, unparsed, unparsed_gold, timeout, memory or crash. `seconds`: wall clock."""
 
     status: str
     seconds: float = 0.0
@@ -32,9 +35,9 @@ class Verdict:
 class GradingPool:
     """Compares pairs of answers in worker processes that can be killed.
 
-    Each pair has `timeout` seconds of wall clock and each worker `memory_mb` MiB of address space; a worker that exceeds
-    its time is killed (SIGKILL: no code inside can refuse) and replaced. The workers never import torch and are not
-    forked from this process, so the pool is safe beside CUDA, NCCL and threads. POSIX only.
+    Each pair has `timeout` seconds of wall clock and each worker `memory_mb` MiB of address space; a worker that
+    exceeds its time is killed (SIGKILL: no code inside can refuse) and replaced. The workers never import torch and
+    are not forked from this process, so the pool is safe beside CUDA, NCCL and threads. POSIX only.
 
     Args:
         timeout: seconds of wall clock a pair may take, > 0.
@@ -46,7 +49,7 @@ class GradingPool:
         RuntimeError: from `compare`, if the workers cannot be started at all.
 
     Example:
-        >>> with GradingPool(timeout=2.0) as pool:
+        >>> with GradingPool(timeout=0.5) as pool:
         ...     [verdict.status for verdict in pool.compare([("1/2", "0.5"), ("3", "9^{9^{9^{9}}}")])]
         ['equal', 'timeout']
     """
@@ -111,7 +114,9 @@ class GradingPool:
 
     def _exchange(self, pairs: list[tuple[str, str]], missing: list[int], verdicts: list[Verdict | None]) -> bool:
         """Send the missing pairs and fill in their verdicts. False if the nursery died or fell silent."""
-        assert self._nursery is not None and self._nursery.stdin is not None and self._nursery.stdout is not None
+        assert self._nursery is not None
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
         request = {"timeout": self.timeout, "items": [pairs[i] for i in missing]}
         outgoing = memoryview(json.dumps(request).encode() + b"\n")
         sink, source = self._nursery.stdin.fileno(), self._nursery.stdout.fileno()
@@ -151,7 +156,7 @@ class GradingPool:
         if os.name != "posix":
             raise RuntimeError("GradingPool needs a POSIX system (fork and resource limits); use WSL on Windows.")
         self._stop()
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the nursery
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         self._nursery = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM.format(self.workers, self.memory_mb), json.dumps(sys.path)],
@@ -167,7 +172,9 @@ class GradingPool:
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
-        assert self._nursery is not None and self._nursery.stdout is not None and self._stderr is not None
+        assert self._nursery is not None
+        assert self._nursery.stdout is not None
+        assert self._stderr is not None
         source, data, deadline = self._nursery.stdout.fileno(), b"", time.monotonic() + _START_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(source, selectors.EVENT_READ)
@@ -178,8 +185,8 @@ class GradingPool:
                     report = self._stderr.read().decode(errors="replace").strip() or "no message"
                     self._stop()
                     raise RuntimeError(
-                        f"The grading workers did not start within {_START_SECONDS:.0f} s. Their last words: {report}. "
-                        "They need `pip install math-verify` in the interpreter that runs this process."
+                        f"The grading workers did not start within {_START_SECONDS:.0f} s. "
+                        f"Their last words: {report}. They need math-verify (`pip install math-verify`)."
                     )
                 data += chunk
 
@@ -195,11 +202,15 @@ class GradingPool:
 def _kill(nursery: subprocess.Popen, owner: int) -> None:
     if owner != os.getpid():
         return
-    nursery.kill()  # its workers die with it (PR_SET_PDEATHSIG), or at the end of their pipe
-    nursery.wait()
-    for pipe in (nursery.stdin, nursery.stdout):
-        if pipe is not None:
-            pipe.close()
+    if nursery.stdin is not None:
+        nursery.stdin.close()  # it kills its workers and leaves
+    try:
+        nursery.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        nursery.kill()  # on Linux its workers die with it
+        nursery.wait()
+    if nursery.stdout is not None:
+        nursery.stdout.close()
 
 
 def _share_of_cores() -> int:

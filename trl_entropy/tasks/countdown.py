@@ -1,14 +1,14 @@
 """The countdown chain: a verifiable reasoning task that needs no download and is solved by counting.
 
-A prompt gives three numbers and a target, `3 5 2 -> 17 :`. A correct completion combines the numbers from left to right
-and states every running value, `3 * 5 = 15 + 2 = 17`. The rules:
+A prompt gives three numbers and a target, `3 5 2 -> 17 :`. A correct completion combines the numbers from left to
+right and states every running value, `3 * 5 = 15 + 2 = 17`. The rules:
 
 * three numbers from 1 to 20, each used exactly once, in any order;
 * the operators `+`, `-` and `*`, applied left to right, without precedence;
 * every running value lies in 0..99.
 
-A puzzle is a multiset of three numbers with a target that some chain reaches. There are 13,486, all enumerated. Most have
-more than one solution, so a policy can stay correct and still lose its variety, which is what the demo looks at.
+A puzzle is a multiset of three numbers with a target that some chain reaches. There are 13,486, all enumerated. Most
+have more than one solution, so a policy can stay correct and still lose its variety, which is what the demo looks at.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def puzzles(split: Split) -> tuple[Puzzle, ...]:
 def is_correct(completion: str, numbers: Sequence[int], target: int) -> bool:
     """Whether `completion` is a correct chain over `numbers` that ends at `target`.
 
-    All of the completion must be the chain: text before or after it, a number outside 0..99, one with a sign or leading
-    zero, or a digit that is not ASCII makes it wrong.
+    All of the completion must be the chain: text before or after it, a number outside 0..99, one with a sign or
+    leading zero, or a digit that is not ASCII makes it wrong.
 
     Example:
 
@@ -166,9 +166,7 @@ def countdown_reward(
         [1.0]
     """
     texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
-    return [
-        float(is_correct(text, given, goal)) for text, given, goal in zip(texts, numbers, target, strict=True)
-    ]
+    return [float(is_correct(text, given, goal)) for text, given, goal in zip(texts, numbers, target, strict=True)]
 
 
 def countdown_dataset(split: Split = "train") -> Dataset:

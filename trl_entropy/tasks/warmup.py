@@ -1,4 +1,4 @@
-"""The supervised warm-up: what pretraining is to a real model. It ends with a policy that is varied and often wrong."""
+"""The supervised warm-up: what pretraining is to a real model. It ends with a varied policy that is often wrong."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from .countdown import puzzles
 from .model import build_model
+from .threads import one_thread
 from .tokenizer import build_tokenizer
 
 
@@ -57,8 +58,15 @@ def warm_up(
         on_step: Called after each step with the number of steps done and the loss in nats a token.
 
     Returns:
-        The model and its tokenizer. The global random state is left as it was.
+        The model, in evaluation mode, and its tokenizer. The global random state is left as it was.
     """
+    with one_thread():
+        return _train(settings, on_step)
+
+
+def _train(
+    settings: WarmupSettings, on_step: Callable[[int, float], None] | None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, settings.seed)
     tokens, prompt_length, first, count = _examples(tokenizer)
@@ -87,9 +95,7 @@ def warm_up(
 def _examples(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]:
     """Every (prompt, solution) as one row; the prompt's length; each puzzle's first row and number of rows."""
     warmup = puzzles("warmup")
-    texts = [
-        f"{puzzle.prompt} {solution} {tokenizer.eos_token}" for puzzle in warmup for solution in puzzle.solutions
-    ]
+    texts = [f"{puzzle.prompt} {solution} {tokenizer.eos_token}" for puzzle in warmup for solution in puzzle.solutions]
     count = torch.tensor([len(puzzle.solutions) for puzzle in warmup])
     prompt_length = len(tokenizer(warmup[0].prompt).input_ids)
     return torch.tensor(tokenizer(texts).input_ids), prompt_length, count.cumsum(0) - count, count
@@ -102,8 +108,8 @@ def load_or_warm_up(
 ) -> tuple[Path, bool]:
     """The folder of a warmed-up model, trained only where the cache does not hold it yet.
 
-    The folder's name is a hash of the settings and of the versions of torch and transformers. It appears under that name
-    only when it is complete, so that an interrupted warm-up leaves nothing behind that a later one would load.
+    The folder's name is a hash of the settings and of the versions of torch and transformers. It appears under that
+    name only when it is complete, so that an interrupted warm-up leaves nothing behind that a later one would load.
 
     Args:
         settings: The warm-up's settings.

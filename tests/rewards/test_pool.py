@@ -1,0 +1,153 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from trl_entropy.rewards import GradingPool
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with GradingPool(timeout=2.0, workers=2) as pool:
+        yield pool
+
+
+def workers_of(pool):
+    return psutil.Process(pool._nursery.pid).children()
+
+
+def test_results_keep_their_order(pool):
+    pairs = [(str(i), rf"\sqrt{{{i * i}}}" if i % 3 else f"{i}+1") for i in range(1, 40)]
+    assert [v.status for v in pool.compare(pairs)] == ["equal" if i % 3 else "different" for i in range(1, 40)]
+
+
+def test_any_thread_and_several_at_once(pool):
+    def grade(i):
+        assert threading.current_thread() is not threading.main_thread()
+        return [v.status for v in pool.compare([(str(i), f"{i}.0"), (str(i), f"{i + 1}.0")])]
+
+    with ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(grade, range(16))) == [["equal", "different"]] * 16
+
+
+def test_a_killed_worker_is_replaced_and_its_pair_graded(pool):
+    pool.compare([("1/2", "0.5"), ("1/3", "0.5")])
+    for worker in workers_of(pool):
+        worker.kill()
+    assert [v.status for v in pool.compare([("1/2", "0.5"), ("1/3", "0.5")])] == ["equal", "different"]
+
+
+def test_a_killed_nursery_is_restarted_in_the_middle_of_a_batch():
+    with GradingPool(timeout=1.0, workers=1) as pool:
+        pool.compare([("1", "1.0")])
+        threading.Timer(0.3, os.kill, (pool._nursery.pid, signal.SIGKILL)).start()
+        pairs = [("3", "9^{9^{9^{9}}}"), ("1/2", "0.5")]
+        assert [v.status for v in pool.compare(pairs)] == ["timeout", "equal"]
+
+
+def test_equal_pairs_are_compared_once():
+    with GradingPool(timeout=0.5, workers=1) as pool:
+        pool.compare([("1", "1.0")])
+        started = time.monotonic()
+        assert {v.status for v in pool.compare([("3", "9^{9^{9^{9}}}")] * 100)} == {"timeout"}
+        assert time.monotonic() - started < 3
+
+
+def test_a_worker_cannot_allocate_more_than_its_limit_nor_write_a_file(tmp_path):
+    code = f"""
+        from trl_entropy.rewards.nursery import limit_process
+        limit_process(256)
+        bytearray(64 << 20)
+        try:
+            bytearray(256 << 20)
+        except MemoryError:
+            print("memory")
+        try:
+            with open({str(tmp_path / "file")!r}, "w") as file:
+                file.write("x")
+        except OSError:
+            print("file")
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert result.stdout.split() == ["memory", "file"], result.stderr
+
+
+def test_workers_do_not_load_torch_and_stop_with_the_pool():
+    pool = GradingPool(workers=2)
+    pool.compare([("1/2", "0.5"), ("1/3", "0.5")])
+    processes = [psutil.Process(pool._nursery.pid), *workers_of(pool)]
+    assert len(processes) == 3
+    for process in processes:
+        assert not any("torch" in entry.path for entry in process.memory_maps())
+    pool.close()
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert not alive
+
+
+def test_nothing_is_left_when_the_trainer_is_killed():
+    code = """
+        import os, signal, psutil
+        from trl_entropy.rewards import GradingPool
+        pool = GradingPool(timeout=60, workers=1)
+        pool.compare([("1/2", "0.5")])
+        print(pool._nursery.pid, *[c.pid for c in psutil.Process(pool._nursery.pid).children()], flush=True)
+        pool.compare([("3", "9^{9^{9^{9}}}")])
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as trainer:
+        pids = [int(pid) for pid in trainer.stdout.readline().split()]
+        assert len(pids) == 2
+        time.sleep(0.2)
+        trainer.kill()
+    deadline = time.monotonic() + 5
+    while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_fork_of_the_trainer_gets_its_own_workers(pool):
+    pool.compare([("1/2", "0.5")])
+    nursery = pool._nursery.pid
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover: runs in the child
+        ok = pool._lock.acquire(timeout=1) and (pool._lock.release() or True)
+        ok = ok and pool.compare([("1/2", "0.5")])[0].status == "equal" and pool._nursery.pid != nursery
+        pool.close()
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert psutil.pid_exists(nursery)
+    assert pool.compare([("1/2", "0.5")])[0].status == "equal"
+
+
+def test_pickles_without_its_processes(pool):
+    pool.compare([("1/2", "0.5")])
+    copy = pickle.loads(pickle.dumps(pool))
+    assert copy._nursery is None
+    assert (copy.timeout, copy.memory_mb, copy.workers) == (2.0, 1024, 2)
+
+
+def test_a_share_of_the_cores_for_each_rank(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert GradingPool().workers == 4
+
+
+def test_failing_to_start_says_why(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(RuntimeError, match=r"did not start[\s\S]*ModuleNotFoundError"):
+        GradingPool(workers=1).compare([("1/2", "0.5")])
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"), [({"timeout": 0}, "timeout"), ({"memory_mb": 10}, "memory_mb"), ({"workers": 0}, "workers")]
+)
+def test_bad_settings_are_refused(setting, word):
+    with pytest.raises(ValueError, match=word):
+        GradingPool(**setting)

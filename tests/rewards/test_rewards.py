@@ -1,0 +1,145 @@
+import doctest
+import random
+
+import pytest
+
+from tests.rewards.grading_pairs import PAIRS
+from tests.rewards.write_grading_table import PATH, table
+from trl_entropy.rewards import (
+    MathReward,
+    accuracy,
+    extract,
+    extract_answer,
+    format,
+    format_reward,
+    gold_answer,
+    math_reward,
+    numbers,
+    pool,
+    quick_verdict,
+)
+from trl_entropy.rewards.compare import compare
+
+
+def test_the_published_table_is_what_the_grader_says():
+    written = table()
+    assert PATH.read_text() == written
+    assert len(PAIRS) == 60
+    assert written.count("**differs**") == 3  # each is listed at the top of the table
+
+
+def test_docstring_examples():
+    for module in (accuracy, extract, format, numbers, pool):
+        result = doctest.testmod(module)
+        assert result.attempted > 0
+        assert result.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"\boxed{1} then \boxed{2}", "2"),
+        (r"\boxed{1} and \boxed{2}", "1, 2"),
+        (r"\boxed{1}, \boxed{2}, and \boxed{3}", "1, 2, 3"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{\left\{ 1 \right.}", r"\left\{ 1 \right."),
+        (r"\boxed 7", "7"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{ 3 } but then \boxed{12", "3"),
+        (r"\boxed{12", None),
+        (r"The answer is 3 \boxed{12", None),
+        ("", None),
+        ("The answer is 3. I hope it is correct.", "3"),
+        ("Answer: **12**", "12"),
+        ("The answer is:\n$$\\frac{1}{2}$$", r"\frac{1}{2}"),
+        ("the answer is (B).", "(B)"),
+        ("the answer is 5. No, the answer is 6", "6"),
+        ("so 2+2=4\n#### 1,234", "1,234"),
+        ("the answer is $5 = 2 + 3$ dollars", "5 = 2 + 3"),
+    ],
+)
+def test_extraction(text, answer):
+    assert extract_answer(text) == answer
+
+
+def test_only_boxes_if_asked():
+    assert extract_answer("The answer is 3", require_box=True) is None
+    assert MathReward(require_box=True)(completions=["The answer is 3"], solution=["3"]) == [0.0]
+
+
+def test_quick_verdicts_are_those_of_math_verify():
+    generator = random.Random(0)
+    texts = ["0", "-0", "00", "+3", "3", "-3", "007", "12", "1" * 40]
+    texts += [str(generator.randint(-(10**12), 10**12)) for _ in range(4)]
+    texts += ["1/2", "-1/2", r"\frac{1}{2}", r"\dfrac{2}{4}", r"-\frac{3}{6}", "6/2", r"\tfrac{0}{5}", "22/7"]
+    for gold in texts:
+        for answer in texts:
+            assert quick_verdict(gold, answer) == compare(gold, answer), (gold, answer)
+    spellings = [
+        (r"\left(1, 2\right]", "(1,2]"),
+        ("x + 1", "x+1"),
+        (r"\dfrac{x}{2}", r"\frac{x}{2}"),
+        (r"2\,\pi", r"2 \pi"),
+    ]
+    for gold, answer in [*spellings, (r"\text{Sunday}", r"\text{Sunday}")]:
+        assert quick_verdict(gold, answer) == compare(gold, answer) == "equal"
+    for text in ["", "1.0", "1,000", "x", "1 2", "٣", "--1", "1" * 1001, "1/0"]:
+        assert quick_verdict(text, "12") is None
+
+
+def test_rewards_metrics_and_columns():
+    metrics, columns = {}, {}
+    completions = [
+        [{"role": "assistant", "content": r"\boxed{0.5}"}],
+        [{"role": "assistant", "content": [{"type": "text", "text": r"\boxed{2}"}]}],
+        [{"role": "assistant", "content": None}],
+        r"\boxed{\frac{}{}{}{}^^}",
+    ]
+    rewards = math_reward(
+        prompts=[""] * 4,
+        completions=completions,
+        completion_ids=[[1]] * 4,
+        solution=[r"\frac12"] * 4,
+        log_metric=metrics.__setitem__,
+        log_extra=columns.__setitem__,
+    )
+    assert rewards == [1.0, 0.0, 0.0, 0.0]
+    assert columns["extracted_answer"][:3] == ["0.5", "2", ""]
+    assert columns["verdict"][:3] == ["equal", "different", "no_answer"]
+    assert metrics["math/no_answer"] == 0.25
+    assert set(metrics) == {f"math/{name}" for name in ("timeout", "unparsed", "crash", "memory", "no_answer")}
+
+
+def test_a_gold_without_an_answer_is_skipped():
+    assert math_reward(completions=[r"\boxed{1}"], solution=["x" * 3000]) == [None]
+    assert math_reward(completions=[r"\boxed{1.0}"], answer=["because\n#### 1"]) == [1.0]
+    with pytest.raises(ValueError, match="'solution' or 'answer'"):
+        math_reward(completions=["1"], text=["1"])
+    with pytest.raises(ValueError, match="1 completions but 2 gold"):
+        math_reward(completions=["1"], solution=["1", "2"])
+
+
+def test_gold_answer():
+    assert gold_answer(r"Thus $x=\boxed{3}$.") == "3"
+    assert gold_answer("a $1 bill") == "a $1 bill"
+    assert gold_answer("7") == "7"
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        (r"so \boxed{1}", 1.0),
+        ("so 1", 0.0),
+        (r"\boxed{}", 0.0),
+        (r"\boxed{1", 0.0),
+        (r"<think>a</think>\boxed{1}", 1.0),
+        (r"a</think>\boxed{1}", 1.0),
+        (r"<think>\boxed{1}</think> done", 0.0),
+        (r"<think>a \boxed{1}", 0.0),
+        (r"<think>a</think><think>b</think>\boxed{1}", 0.0),
+        (r"hm <think>a</think>\boxed{1}", 0.0),
+    ],
+)
+def test_format_reward(text, reward):
+    assert format_reward(completions=[text]) == [reward]

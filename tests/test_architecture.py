@@ -1,0 +1,105 @@
+"""The house holds: imports run one way, the figures' table is complete, TRL's seams are where we left them."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trl
+from trl import GRPOTrainer
+from trl.trainer import utils as trl_utils
+
+from tests.trainer.rig import make_trainer
+from trl_entropy import metrics
+
+
+PACKAGE = Path(metrics.__file__).parent
+MAY_TOUCH_TRL = {"trainer", "lm_head", "config", "cli", "train", "launch", "model_card"}
+NO_TORCH = ("plots", "report", "runlog", "law")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Absolute names a module imports at any depth, relative ones resolved."""
+    package = ["trl_entropy", *path.relative_to(PACKAGE).parent.parts]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_the_math_imports_torch_and_nothing_else_of_the_field():
+    allowed = ("torch", "triton", "trl_entropy.functional", "math", "typing", "contextlib", "collections", "os",
+               "dataclasses", "functools", "importlib", "warnings", "numpy")
+    for path in (PACKAGE / "functional").rglob("*.py"):
+        for name in imports_of(path):
+            assert name.startswith(allowed), f"{path.name} imports {name}"
+
+
+def test_only_the_trainers_rooms_touch_trl():
+    outside = {"tasks", "evaluate", "rewards", "law", "report", "runlog", "plots", "functional"}
+    for path in modules():
+        relative = path.relative_to(PACKAGE)
+        touches = any(name == "trl" or name.startswith("trl.") for name in imports_of(path))
+        if touches and len(relative.parts) > 1 and relative.parts[0] in outside:
+            pytest.fail(f"{relative} imports trl; only {', '.join(sorted(MAY_TOUCH_TRL))} and the commands may")
+
+
+def test_what_reads_files_never_imports_torch():
+    code = "import sys\n" + "".join(f"import trl_entropy.{name}\n" for name in NO_TORCH)
+    code += "bad = {'torch', 'trl', 'transformers'} & set(sys.modules)\nassert not bad, bad"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_logged_keys_are_the_tables(arguments, dataset):
+    """Every key we add to TRL's log stream is in the table, and every key of the table is logged by some method."""
+    logged, stock = set(), set()
+    for given in ({}, {"siren_coef": 0.5}, {"clip_cov_ratio": 0.1}, {"kl_cov_ratio": 0.1, "entropy_scope": "micro_batch"}):
+        trainer = make_trainer(arguments(**given), dataset)
+        trainer.train()
+        keys = {key for row in trainer.state.log_history for key in row}
+        if given:
+            logged |= keys - stock
+        else:
+            stock = keys
+    assert logged == {metric.key for metric in metrics.TABLE}
+
+
+def test_canary_signatures_of_trl():
+    """What we override or stand in for. A TRL release that moves one turns exactly this test red."""
+
+    def parameters(function) -> list[str]:
+        return list(inspect.signature(function).parameters)
+
+    assert parameters(GRPOTrainer._compute_loss) == ["self", "model", "inputs"]
+    assert parameters(GRPOTrainer._generate_and_score_completions) == ["self", "inputs"]
+    scoring = parameters(GRPOTrainer._get_per_token_logps_and_entropies)
+    assert scoring[:7] == [
+        "self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"
+    ]
+    assert parameters(trl_utils._ChunkedLogProbFunction.forward) == [
+        "ctx", "hidden", "weight", "bias", "targets", "temperature", "chunk_size", "final_logit_softcapping",
+        "logit_scale", "outputs",
+    ]  # fmt: skip
+    assert parameters(GRPOTrainer._save_optimizer_and_scheduler) == ["self", "output_dir"]
+    assert parameters(GRPOTrainer._load_optimizer_and_scheduler) == ["self", "checkpoint"]
+    assert callable(trl_utils.maybe_gather_lm_head_ctx)
+    assert trl.__version__.startswith(("1.15", "1.16"))
+
+
+def test_no_path_of_a_machine_in_the_project():
+    root = PACKAGE.parent
+    for path in [*modules(), *(root / "configs").rglob("*.yaml"), root / "README.md", *(root / "docs").rglob("*.md")]:
+        text = path.read_text()
+        for word in ("/root/", "/home/", "/work/", "/tmp/"):
+            assert word not in text, f"{path.relative_to(root)} contains {word}"

@@ -1,0 +1,152 @@
+"""The command line: every configuration trains one step on a tiny model; bad input is refused in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import tiny_model, tiny_tokenizer
+from trl_entropy import cli, train
+from trl_entropy.launch import accelerate_config_file, refuse_unknown_arguments, split_arguments
+
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+PUBLISHED = ["grpo", "naive_bonus", "siren", "siren_official", "clip_cov", "kl_cov", "siren_lora_colab"]
+ROWS = [{"prompt": p, "solution": "a", "question": p, "answer": "x #### a"} for p in ["a b", "c d e", "f g", "h i"] * 4]
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    path = str(tmp_path / "tiny")
+    tiny_model().save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path) -> str:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return str(path)
+
+
+def quick(config: Path, model: str, data: str, out: Path, **more) -> list[str]:
+    """A published configuration on a tiny model: batch, precision and engine made small, the method untouched."""
+    content = yaml.safe_load(config.read_text())
+    small = {
+        "model_name_or_path": model, "dtype": "float32", "dataset_name": data, "output_dir": out,
+        "reward_funcs": "tests.conftest.vowel_reward", "num_generations": 4, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 1, "max_completion_length": 6, "max_steps": 1, "use_cpu": True, "bf16": False,
+        "fp16": False, "report_to": "none", "disable_tqdm": True, "save_strategy": "no",
+    }  # fmt: skip
+    small["generation_batch_size" if "generation_batch_size" in content else "steps_per_generation"] = (
+        8 if "generation_batch_size" in content else 2
+    )
+    if content.get("use_vllm"):
+        small["use_vllm"] = False
+    if "dataset_config" in content:
+        small["dataset_config"] = "default"
+    small.update(more)
+    return ["--config", str(config), *(word for key, value in small.items() for word in (f"--{key}", str(value)))]
+
+
+def test_all_published_configs_are_there():
+    assert set(PUBLISHED) <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_config_trains_one_step(name, model, data, tmp_path):
+    path = next(p for p in CONFIGS if p.stem == name)
+    assert path.read_text().startswith("# "), "opens with a comment on source and cost"
+    assert "# Source:" in path.read_text()
+    assert "# Cost:" in path.read_text()
+    train.main(quick(path, model, data, tmp_path / "out"))
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert state["global_step"] == 1
+    keys = {key for row in state["log_history"] for key in row}
+    assert ("siren/entropy" in keys) == name.startswith("siren")
+    assert ("cov/selected_share" in keys) == (name in ("clip_cov", "kl_cov"))
+    saved = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"README.md", "trainer_state.json"} <= saved
+    assert {"model.safetensors", "adapter_model.safetensors"} & saved
+
+
+def test_the_published_settings_are_the_papers():
+    def content(name: str) -> dict:
+        return yaml.safe_load(next(p for p in CONFIGS if p.stem == name).read_text())
+
+    for name in ("siren", "siren_official"):
+        found = {k: content(name)[k] for k in ("siren_coef", "siren_top_p", "siren_quantile", "loss_type", "max_completion_length")}
+        assert found == {
+            "siren_coef": 0.005, "siren_top_p": 0.8, "siren_quantile": 0.8, "loss_type": "dr_grpo",
+            "max_completion_length": 3072,
+        }  # fmt: skip
+    official = content("siren_official")
+    assert (official["siren_nucleus"], official["entropy_scope"]) == ("exclusive", "micro_batch")
+    clip, kl = content("clip_cov"), content("kl_cov")
+    assert (clip["clip_cov_ratio"], clip["clip_cov_low"], clip["clip_cov_high"], clip["epsilon"]) == (2e-4, 1, 5, 1.0)
+    assert (kl["kl_cov_ratio"], kl["kl_cov_coef"]) == (2e-3, 1.0)
+
+
+@pytest.mark.slow
+def test_launched_as_a_user_would(model, data, tmp_path):
+    """`trl-entropy grpo` through accelerate's launcher, with a launcher argument in the YAML file."""
+    config = tmp_path / "run.yaml"
+    path = next(p for p in CONFIGS if p.stem == "siren")
+    config.write_text(path.read_text() + "\naccelerate_config: single_gpu\nnum_processes: 1\n")
+    given = quick(config, model, data, tmp_path / "out")
+    assert cli.main(["grpo", *given, "--mixed_precision", "no"]) == 0
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_launcher_arguments_are_taken_from_both_places(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("siren_coef: 0.1\nnum_processes: 2\naccelerate_config: multi_gpu\n")
+    launch, script = split_arguments(["--config", str(config), "--num_processes", "4", "--max_steps", "3"])
+    assert launch == [f"--config_file={accelerate_config_file('multi_gpu')}", "--num_processes=4"]
+    assert script == ["--config", str(config), "--max_steps", "3"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["grpo", "--siren_cof", "0.1"], "unknown arguments: --siren_cof"),
+        (["grpo", "--accelerate_config", "zero9"], "neither a file nor one of"),
+        (["grpo", "--config", "nowhere.yaml"], "is not a file"),
+    ],
+)
+def test_bad_command_lines(argv, message, capsys):
+    assert cli.main(argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_key_in_yaml_is_refused():
+    refuse_unknown_arguments(["--num_processes", "2", "--accelerate_config", "zero2"])
+    with pytest.raises(ValueError, match="--siren_coeff"):
+        refuse_unknown_arguments(["--siren_coeff", "0.1"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward_funcs": "good_reward"}, "is not known. Give math_reward"),
+        ({"reward_funcs": "no.such.reward"}, "could not be imported"),
+        ({"dataset_name": "missing.jsonl"}, "there is none"),
+        ({"dataset_train_split": "training"}, "it has 'train'"),
+        ({"prompt_column": "task"}, "prompt_column='task' is not in the dataset"),
+    ],
+)
+def test_bad_data_and_rewards_are_refused_before_the_model_loads(change, message, data, tmp_path):
+    path = next(p for p in CONFIGS if p.stem == "siren")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train.main(quick(path, "no/such-model", data, tmp_path / "out", **change))
+
+
+def test_gsm8k_columns_become_prompt_and_solution(data):
+    from trl_entropy.data import ColumnArguments, load_splits, to_prompts
+
+    columns = ColumnArguments("question", "answer", "####", system_prompt="Think.")
+    row = to_prompts(load_splits(data)["train"], columns)[0]
+    assert row["solution"] == "a"
+    assert row["prompt"] == [{"role": "system", "content": "Think."}, {"role": "user", "content": "a b"}]

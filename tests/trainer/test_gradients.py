@@ -1,0 +1,202 @@
+"""Every method's gradient against the slow reference: off-policy, ragged, accumulated, at a temperature of 0.7."""
+
+import pytest
+import torch
+
+from tests import oracle
+from tests.conftest import tiny_model
+from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
+from trl_entropy.state import EntropyState
+
+
+TEMPERATURE = 0.7
+ANCHOR, LAST, SHARE = 0.9, 1.3, 0.75
+METHODS = {
+    "siren": {"siren_coef": 0.7, "siren_top_p": 0.7, "siren_quantile": 0.6},
+    "siren_exclusive": {"siren_coef": 0.7, "siren_nucleus": "exclusive"},
+    "siren_micro": {"siren_coef": 0.7, "entropy_scope": "micro_batch"},
+    "clip_cov": {"clip_cov_ratio": 0.2, "clip_cov_low": 0.05, "clip_cov_high": 3.0},
+    "clip_cov_micro": {
+        "clip_cov_ratio": 0.2, "clip_cov_low": 0.05, "clip_cov_high": 3.0, "entropy_scope": "micro_batch"
+    },
+    "kl_cov": {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8},
+    "kl_cov_micro": {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8, "entropy_scope": "micro_batch"},
+    "siren_kl_cov": {"siren_coef": 0.7, "kl_cov_ratio": 0.2},
+    "siren_clip_cov": {"siren_coef": 0.7, "clip_cov_ratio": 0.2, "clip_cov_low": 0.05},
+}
+
+
+def denominators(loss_type: str, batch: dict, b: int, micro: list[int], accumulation: int) -> float:
+    """What one token of sequence b is divided by, over the whole optimizer step."""
+    lengths = batch["completion_mask"].sum(1).tolist()
+    return {
+        "dapo": sum(lengths),
+        "dr_grpo": accumulation * len(micro) * 8,
+        "grpo": accumulation * len(micro) * max(lengths[b], 1),
+        "bnpo": accumulation * sum(lengths[i] for i in micro),
+    }[loss_type]
+
+
+def reference_gradient(settings: dict, loss_type: str, batch: dict, accumulation: int, chosen) -> torch.Tensor:
+    """The whole objective from the papers' formulas, in float64. `chosen`: selected (sequence, token) pairs."""
+    model = tiny_model().double()
+    rows = oracle.forward(model, batch, TEMPERATURE)
+    kl_cov, siren = settings.get("kl_cov_ratio"), settings.get("siren_coef")
+    low = high = float("inf") if kl_cov else 0.2
+    size = len(rows) // accumulation
+    micros = [list(range(i * size, (i + 1) * size)) for i in range(accumulation)]
+    loss = torch.zeros((), dtype=torch.float64)
+    for micro in micros:
+        for b in micro:
+            for t, logits in enumerate(rows[b]):
+                logp = oracle.log_probability(logits, batch["completion_ids"][b, t].item())
+                old = batch["old_per_token_logps"][b, t].double()
+                token = oracle.grpo_token_loss(torch.exp(logp - old), batch["advantages"][b].item(), low, high)
+                if kl_cov and (b, t) in chosen:
+                    token = token + settings.get("kl_cov_coef", 1.0) * torch.abs(logp - old)
+                elif (b, t) in chosen:
+                    token = token * 0
+                loss = loss + token / denominators(loss_type, batch, b, micro, accumulation)
+    if siren:
+        top_p, tau = settings.get("siren_top_p", 0.8), settings.get("siren_quantile", 0.8)
+        kind = settings.get("siren_nucleus", "inclusive")
+        entropies = [[oracle.entropy_of(z, oracle.nucleus(z, top_p, kind)) for z in row] for row in rows]
+        if settings.get("entropy_scope") == "micro_batch":
+            for micro in micros:
+                means = oracle.siren_sequence_means([entropies[b] for b in micro], tau)
+                loss = loss + siren * (sum(means) / len(means) - ANCHOR) ** 2 / accumulation
+        else:
+            means = oracle.siren_sequence_means(entropies, tau)
+            loss = loss + 2 * siren * (LAST - ANCHOR) * sum(means) / (len(rows) * SHARE)
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def chosen_tokens(trainer, settings: dict, batch: dict, accumulation: int, generating: dict):
+    """The tokens that the method must act on, found by loops; Clip-Cov's draw is taken and checked for membership."""
+    size = len(batch["advantages"]) // accumulation
+    whole = settings.get("entropy_scope") != "micro_batch"
+    parts = [range(len(batch["advantages"]))] if whole else [range(i, i + size) for i in range(0, 8, size)]
+    keep = batch["completion_mask"].bool()
+    pairs = set()
+    for part in parts:
+        rows = [generating["old" if whole else "now"][b][keep[b]].tolist() for b in part]
+        covariance = oracle.covariances(rows, [batch["advantages"][b].item() for b in part])
+        if "kl_cov_ratio" in settings:
+            pairs |= {(part[b], t) for b, t in oracle.largest(covariance, settings["kl_cov_ratio"])}
+    return pairs
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo", "grpo", "bnpo"])
+@pytest.mark.parametrize("name", METHODS)
+def test_gradient_equals_the_reference(name, loss_type, arguments, dataset):
+    settings, accumulation = METHODS[name], 2
+    trainer = make_trainer(arguments(loss_type=loss_type, temperature=TEMPERATURE, **settings), dataset)
+    batch = with_old_logps(trainer, fixed_batch())
+    trainer._entropy_state = EntropyState(anchor=ANCHOR, entropy=LAST, counted_share=SHARE)
+    scored = select(trainer, batch)
+    drawn = []
+    if "clip_cov_ratio" in settings:
+        drawn = record_selections(trainer, scored, accumulation)
+    found = step_gradient(trainer, scored, accumulation)
+    now = trainer_logps(batch)
+    chosen = chosen_tokens(trainer, settings, batch, accumulation, {"old": batch["old_per_token_logps"], "now": now})
+    chosen |= {(b, t) for mask in drawn for b, t in mask}
+    expected = reference_gradient(settings, loss_type, batch, accumulation, chosen).float()
+    assert chosen or "siren" in name
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    plain = reference_gradient({}, loss_type, batch, accumulation, set()).float()
+    assert (plain - expected).abs().max() > 1e-3, "the method must change the gradient, or the test shows nothing"
+
+
+def trainer_logps(batch: dict) -> torch.Tensor:
+    rows = oracle.forward(tiny_model().double(), batch, TEMPERATURE)
+    logps = torch.zeros(batch["completion_ids"].shape, dtype=torch.float64)
+    for b, row in enumerate(rows):
+        for t, logits in enumerate(row):
+            logps[b, t] = oracle.log_probability(logits, batch["completion_ids"][b, t].item()).detach()
+    return logps
+
+
+def record_selections(trainer, scored: dict, accumulation: int) -> list[list[tuple[int, int]]]:
+    """Clip-Cov draws at random: take the draw, after checking that it lies in the band and has the right size."""
+    drawn: list[list[tuple[int, int]]] = []
+    args, mask = trainer.args, scored["completion_mask"].bool()
+    if "entropy_selected" in scored:
+        selected = scored["entropy_selected"]
+        check_draw(args, selected, scored["old_per_token_logps"], scored["advantages"], mask)
+        return [list(map(tuple, selected.nonzero().tolist()))]
+    inner = trainer._select_in_micro_batch
+
+    def record(micro):
+        inner(micro)
+        start = len(drawn) * len(mask) // accumulation
+        ratio = torch.exp(micro.logps.detach() - micro.old_logps)
+        sign = micro.advantages.unsqueeze(1)
+        clipped = ((ratio > 1.2) & (sign > 0)) | ((ratio < 0.8) & (sign < 0))
+        assert not (micro.selected & clipped).any(), "PPO has clipped it already"
+        check_draw(args, micro.selected, micro.logps.detach(), micro.advantages, micro.mask, ~clipped)
+        drawn.append([(start + b, t) for b, t in micro.selected.nonzero().tolist()])
+
+    trainer._select_in_micro_batch = record
+    return drawn
+
+
+def check_draw(args, selected, logps, advantages, mask, eligible=None) -> None:
+    rows = [row[keep].tolist() for row, keep in zip(logps, mask, strict=True)]
+    covariance = oracle.covariances(rows, advantages.tolist())
+    band = {(b, t) for b, row in enumerate(covariance) for t, c in enumerate(row) if 0.05 < c < args.clip_cov_high}
+    if eligible is not None:
+        band = {(b, t) for b, t in band if eligible[b, t]}
+    chosen = set(map(tuple, selected.nonzero().tolist()))
+    assert chosen <= band
+    assert len(chosen) == min(len(band), max(1, int(0.2 * mask.sum().item())))
+
+
+@pytest.mark.parametrize("name", ["siren", "clip_cov", "kl_cov", "siren_kl_cov", "siren_clip_cov"])
+@pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo", "grpo"])
+def test_batch_scope_does_not_depend_on_the_split(name, loss_type, arguments, dataset):
+    """One step over 8 sequences, one of them empty: accumulation 1, 2, 4 and 8 give one gradient and one state."""
+    found, states = [], []
+    for accumulation in (1, 2, 4, 8):
+        trainer = make_trainer(arguments(loss_type=loss_type, **METHODS[name]), dataset)
+        batch = with_old_logps(trainer, fixed_batch(empty=3))
+        trainer._entropy_state = EntropyState(anchor=ANCHOR, entropy=LAST, counted_share=SHARE)
+        found.append(step_gradient(trainer, select(trainer, batch), accumulation))
+        states.append(trainer._entropy_state)
+    for gradient, state in zip(found[1:], states[1:], strict=True):
+        torch.testing.assert_close(gradient, found[0], atol=1e-5, rtol=1e-4)
+        assert state.entropy == pytest.approx(states[0].entropy, abs=1e-6)
+        assert state.counted_share == states[0].counted_share
+
+
+def test_micro_batch_scope_does_depend_on_the_split(arguments, dataset):
+    """The contrast: the authors' scope gives another gradient for another split, which is why it is not the default."""
+    found = []
+    for accumulation in (1, 4):
+        trainer = make_trainer(arguments(loss_type="dr_grpo", **METHODS["siren_micro"]), dataset)
+        batch = with_old_logps(trainer, fixed_batch())
+        trainer._entropy_state = EntropyState(anchor=ANCHOR)
+        found.append(step_gradient(trainer, batch, accumulation))
+    assert (found[0] - found[1]).abs().max() > 1e-3
+
+
+def test_siren_leaves_the_initial_policys_first_step_alone(arguments, dataset):
+    """The first step measures the anchor; its gradient is plain GRPO's, and so is the second's: H is on the anchor."""
+    plain = make_trainer(arguments(loss_type="dr_grpo"), dataset)
+    siren = make_trainer(arguments(loss_type="dr_grpo", siren_coef=5.0), dataset)
+    batch = with_old_logps(plain, fixed_batch())
+    expected = step_gradient(plain, batch, 2)
+    for _ in range(2):
+        torch.testing.assert_close(step_gradient(siren, batch, 2), expected, atol=1e-6, rtol=1e-5)
+    assert siren._entropy_state.anchor == siren._entropy_state.entropy > 0
+
+
+def test_kl_cov_is_off_until_the_policy_has_moved(arguments, dataset):
+    trainer = make_trainer(arguments(loss_type="dr_grpo", kl_cov_ratio=0.2), dataset)
+    scored = select(trainer, with_old_logps(trainer, fixed_batch()))
+    still = step_gradient(trainer, scored, 2, moved=False)
+    moved = step_gradient(trainer, scored, 2, moved=True)
+    assert (still - moved).abs().max() > 1e-3
+    without = make_trainer(arguments(loss_type="dr_grpo", kl_cov_ratio=0.2, kl_cov_coef=1e-12), dataset)
+    torch.testing.assert_close(still, step_gradient(without, scored, 2), atol=1e-6, rtol=1e-5)

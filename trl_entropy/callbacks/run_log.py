@@ -1,0 +1,79 @@
+"""Leave a run's settings and metrics in its folder, readable while it trains and after a crash."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import MISSING, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+SETTINGS_FILE = "settings.json"
+METRICS_FILE = "metrics.jsonl"
+_PACKAGES = ("trl-entropy", "trl", "transformers", "torch")
+
+
+class RunLogCallback(TrainerCallback):
+    """Write `settings.json` when training begins and append every log to `metrics.jsonl`.
+
+    TRL leaves its log only in checkpoints. With these two files `trl-entropy report` draws a run that is still
+    training, or was killed.
+
+    Example:
+        ```python
+        trainer.add_callback(RunLogCallback())
+        ```
+    """
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        """Write the settings: what differs from the defaults, and the versions."""
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "method": method_of(args),
+            "seed": args.seed,
+            "model": getattr(getattr(model, "config", None), "_name_or_path", None) or None,
+            "arguments": changed_arguments(args),
+            "versions": {name: version(name) for name in _PACKAGES},
+        }
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1, default=str) + "\n", encoding="utf-8")
+        if state.global_step == 0:  # a fresh run in an old folder starts a fresh file; a resumed one goes on
+            (folder / METRICS_FILE).write_text("", encoding="utf-8")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Append one line: the step and its figures; a figure that is not finite is null."""
+        if state.is_world_process_zero and logs:
+            line = {"step": state.global_step} | {key: _plain(value) for key, value in logs.items()}
+            with (Path(args.output_dir) / METRICS_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, default=str) + "\n")
+
+
+def method_of(args: Any) -> str:
+    """The method by the arguments: `plain`, `bonus`, `siren`, `clip_cov`, `kl_cov`, joined by `+` when combined."""
+    switches = {"siren": "siren_coef", "clip_cov": "clip_cov_ratio", "kl_cov": "kl_cov_ratio", "bonus": "entropy_coef"}
+    on = [name for name, argument in switches.items() if getattr(args, argument, 0)]
+    if getattr(args, "use_adaptive_entropy", False) and "bonus" not in on:
+        on.append("bonus")
+    return "+".join(on) or "plain"
+
+
+def changed_arguments(args: Any) -> dict[str, Any]:
+    """The arguments that differ from their class's defaults, without secrets, paths of caches and empty values."""
+    changed = {}
+    for item in fields(args):
+        value = getattr(args, item.name)
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        secret = "token" in item.name.split("_") and isinstance(value, str)
+        if value != default and value is not None and not secret:
+            changed[item.name] = value if isinstance(value, (str, int, float, bool, list, dict)) else str(value)
+    return changed
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

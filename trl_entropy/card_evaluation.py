@@ -1,0 +1,84 @@
+"""Evaluations beside a model, as its card shows them: a table, and entries of the model-index."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a model.
+
+    Attributes:
+        label: what was evaluated, `trained` or `before training`.
+        dataset: name of the benchmark.
+        figures: name -> value, such as `pass@1` -> 0.37.
+        intervals: name -> (low, high), 95 %, where known.
+        trained: whether it belongs to the model in the folder, and so in its model-index.
+    """
+
+    label: str
+    dataset: str
+    figures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    trained: bool = True
+
+    @property
+    def pass_at(self) -> dict[int, float]:
+        """k -> pass@k."""
+        return {int(name[5:]): value for name, value in self.figures.items() if name.startswith("pass@")}
+
+    def results(self) -> list[Any]:
+        """The model-index entries; none for another model than the one in the folder."""
+        from huggingface_hub import EvalResult
+
+        if not self.trained:
+            return []
+        shown = [name for name in self.figures if name.startswith(("pass@", "maj@", "avg@"))]
+        return [
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=self.dataset,
+                dataset_name=self.dataset,
+                metric_type=name.partition("@")[0] + "_at_k",
+                metric_name=name,
+                metric_value=round(self.figures[name], 4),
+            )
+            for name in shown
+        ]
+
+
+def write_evaluation(folder: str | Path, name: str, evaluation: Evaluation) -> Path:
+    """Leave an evaluation in `folder/evaluation/NAME.json`, where the card finds it.
+
+    Example:
+        ```python
+        write_evaluation("outputs/siren", "after", Evaluation("trained", "countdown", {"pass@1": 0.37}, {}))
+        ```
+    """
+    path = Path(folder) / "evaluation" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"card": vars(evaluation)}, indent=2) + "\n")
+    return path
+
+
+def read_evaluations(folder: str | Path) -> list[Evaluation]:
+    """Every evaluation in `folder/evaluation/*.json`, those of other models first."""
+    found = []
+    for path in sorted(Path(folder).glob("evaluation/*.json")):
+        content = json.loads(path.read_text())
+        if "card" in content:
+            found.append(Evaluation(**content["card"]))
+    return sorted(found, key=lambda evaluation: evaluation.trained)
+
+
+def evaluation_section(evaluations: list[Evaluation]) -> str:
+    """The card's "Evaluation" section."""
+    lines = ["### Evaluation", "", "| dataset | model | figure | value | 95 % interval |", "|---|---|---|---|---|"]
+    for evaluation in evaluations:
+        for name, value in evaluation.figures.items():
+            interval = evaluation.intervals.get(name)
+            shown = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+            lines.append(f"| {evaluation.dataset} | {evaluation.label} | {name} | {value:.3f} | {shown} |")
+    return "\n".join(lines)

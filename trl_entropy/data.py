@@ -1,0 +1,111 @@
+"""Training data: a Hub id, a local folder or file, a mixture, or the built-in task, brought to TRL's columns."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
+
+
+LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+@dataclass
+class ColumnArguments:
+    """How a dataset's columns become `prompt` and `solution`, the names that GRPO and the rewards read.
+
+    Parameters:
+        prompt_column (`str`, *optional*, defaults to `"prompt"`):
+            Column with the question. Plain text becomes a conversation when `system_prompt` or
+            `conversational` asks for one.
+        solution_column (`str`, *optional*):
+            Column with the reference answer, handed to the rewards as `solution`.
+        solution_after (`str`, *optional*):
+            Keep only what follows the last occurrence of this text in the solution, `"####"` for GSM8K.
+        system_prompt (`str`, *optional*):
+            System message put before each question.
+        conversational (`bool`, *optional*, defaults to `False`):
+            Wrap each plain-text question as a user message, so that the chat template is applied.
+    """
+
+    prompt_column: str = field(default="prompt", metadata={"help": "Column with the question."})
+    solution_column: str | None = field(
+        default=None, metadata={"help": "Column with the reference answer, renamed to `solution` for the rewards."}
+    )
+    solution_after: str | None = field(
+        default=None, metadata={"help": "Keep only what follows this text in the solution, '####' for GSM8K."}
+    )
+    system_prompt: str | None = field(default=None, metadata={"help": "System message put before each question."})
+    conversational: bool = field(
+        default=False, metadata={"help": "Wrap each plain-text question as a user message (chat template)."}
+    )
+
+
+AnyDataset = DatasetDict | IterableDatasetDict
+AnySplit = Dataset | IterableDataset
+
+
+def load_splits(name: str, config: str | None = None, streaming: bool = False) -> AnyDataset:
+    """Load every split of a dataset by Hub id, local folder, or local `.json`, `.jsonl`, `.parquet` or `.csv` file.
+
+    `countdown` is the built-in task. A single file becomes the split `train`.
+
+    Raises:
+        FileNotFoundError: for a name that looks like a file and is none.
+        ValueError: for a file of another format.
+    """
+    path = Path(name)
+    if name == "countdown":
+        from .tasks.countdown import countdown_splits
+
+        return countdown_splits()
+    if path.is_file() or path.suffix in LOCAL_FORMATS:
+        if not path.is_file():
+            raise FileNotFoundError(f"dataset_name={name!r} looks like a file, but there is none. Check the path.")
+        if path.suffix not in LOCAL_FORMATS:
+            raise ValueError(
+                f"dataset_name={name!r} has an unknown format; give {', '.join(LOCAL_FORMATS)}, a folder, or a Hub id."
+            )
+        return load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
+    return load_dataset(name, name=config, streaming=streaming)
+
+
+def pick_split(dataset: AnyDataset, split: str) -> AnySplit:
+    """One split by name; an error names those that are there."""
+    if split not in dataset:
+        raise ValueError(f"split {split!r} is not in the dataset; it has {', '.join(map(repr, dataset))}.")
+    return dataset[split]
+
+
+def to_prompts(dataset: AnySplit, columns: ColumnArguments) -> AnySplit:
+    """Bring a split to the columns `prompt` and `solution`; a split that has them already passes unchanged.
+
+    Raises:
+        ValueError: when a named column is missing; it lists those that are there.
+    """
+    names = dataset.column_names or list(next(iter(dataset)))
+    for argument in ("prompt_column", "solution_column"):
+        column = getattr(columns, argument)
+        if column is not None and column not in names:
+            raise ValueError(f"{argument}={column!r} is not in the dataset; it has {', '.join(map(repr, names))}.")
+    if columns == ColumnArguments():
+        return dataset
+
+    def convert(row: dict[str, Any]) -> dict[str, Any]:
+        prompt = row[columns.prompt_column]
+        if isinstance(prompt, str) and (columns.conversational or columns.system_prompt):
+            prompt = [{"role": "user", "content": prompt}]
+        if columns.system_prompt:
+            prompt = [{"role": "system", "content": columns.system_prompt}, *prompt]
+        converted = {"prompt": prompt}
+        if columns.solution_column:
+            solution = row[columns.solution_column]
+            solution = solution if isinstance(solution, str) else json.dumps(solution)
+            if columns.solution_after:
+                solution = solution.rpartition(columns.solution_after)[2].strip()
+            converted["solution"] = solution
+        return converted
+
+    dropped = [c for c in (columns.prompt_column, columns.solution_column) if c and c not in ("prompt", "solution")]
+    return dataset.map(convert, remove_columns=dropped)

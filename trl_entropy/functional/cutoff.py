@@ -1,0 +1,129 @@
+"""Where the nucleus ends, without sorting a row: a few largest logits settle most rows, a histogram the others."""
+
+import math
+
+import torch
+
+from trl_entropy.functional.rows import Rows, Settings
+
+
+BLOCK = 64  # vocabulary entries that share one maximum
+TOP = 32  # largest logits looked at before a row is searched
+BINS = 4096
+# A prefix that ends this close to top_p (relative to the total) is decided in float64 over the whole row
+DOUBT = 4e-6
+
+
+def largest(z: torch.Tensor, block_max: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `TOP` largest logits of each row, descending, ties by index, and their indices.
+
+    The k largest entries lie in the k blocks with the largest maxima: any entry of another block is at most the
+    smallest of these maxima. Among entries equal to the k-th value some may be missing, and only among those.
+
+    Args:
+        z: `(R, C)`, C a multiple of `BLOCK`.
+        block_max: `(R, C / BLOCK)`, maxima of consecutive blocks of `z`.
+    """
+    rows, columns = z.shape
+    k = min(TOP, columns)
+    if block_max.shape[1] <= TOP:
+        values, index = z.topk(k, dim=-1)
+    else:
+        blocks = block_max.topk(TOP, dim=-1, sorted=False).indices
+        candidates = z.view(rows, -1, BLOCK)[torch.arange(rows, device=z.device).unsqueeze(1), blocks]
+        values, place = candidates.view(rows, -1).topk(k, dim=-1)
+        index = blocks.gather(1, place // BLOCK) * BLOCK + place % BLOCK
+    index, order = index.sort(dim=-1)
+    values, order = values.gather(-1, order).sort(dim=-1, descending=True, stable=True)
+    return values, index.gather(-1, order)
+
+
+def settle(
+    values: torch.Tensor,
+    index: torch.Tensor,
+    highest: torch.Tensor,
+    total: torch.Tensor,
+    vocab: int,
+    settings: Settings,
+    out: Rows,
+) -> torch.Tensor:
+    """Write the nucleus of every row that its largest logits settle; return which rows they do settle, `(R,)` bool."""
+    x = values - highest.unsqueeze(-1)
+    e = x.exp().double()
+    mass = e.cumsum(-1)
+    need = (settings.top_p * total.double()).unsqueeze(-1)
+    size = (mass - e < need).sum(-1)
+    reached = (mass[:, -1:] >= need).squeeze(-1)
+    certain = ((mass - need).abs() > DOUBT * need).all(-1)
+    if settings.nucleus == "exclusive":
+        size = (size - 1).clamp(min=1)
+    k = values.shape[1]
+    at = (size - 1).clamp(min=0).unsqueeze(-1)
+    lowest_in = values.gather(-1, at).squeeze(-1)
+    highest_out = values.gather(-1, (at + 1).clamp(max=k - 1)).squeeze(-1)
+    settled = reached & certain & (lowest_in > values[:, -1])
+
+    nucleus_mass = mass.gather(-1, at).squeeze(-1)
+    x_mass = (e * x.clamp(min=torch.finfo(x.dtype).min)).cumsum(-1).gather(-1, at).squeeze(-1)
+    tied = highest_out == lowest_in
+    write = {
+        "nucleus_entropy": (nucleus_mass.log() - x_mass / nucleus_mass).clamp(min=0),
+        "log_mass": (nucleus_mass / total).log(),
+        "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
+        "last": index.gather(-1, at).squeeze(-1).where(tied, torch.full_like(size, vocab)),
+        "size": size,
+    }
+    for name, value in write.items():
+        field = getattr(out, name)
+        field.copy_(torch.where(settled, value.to(field.dtype), field))
+    return settled
+
+
+def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, row: int) -> None:
+    """Find the nucleus of one row `(V,)` of finite maximum exactly, and write it to `out[row]`.
+
+    The mass is summed, in float64, into bins of equal width in `z` (rounding keeps the order of the bins); only the bin
+    in which top_p is crossed is sorted. What lies below the last bin's edge holds less than `1 - top_p` in all.
+    """
+    vocab = len(z)
+    x = (z - highest).clamp_(min=torch.finfo(z.dtype).min)
+    e = x.exp().double()
+    width = (math.log(vocab) - math.log1p(-settings.top_p) + 1) / BINS
+    bins = (x * (-1 / width)).clamp_(max=BINS - 1).long()
+    histogram = torch.bincount(bins, weights=e, minlength=BINS)
+    cumulated = histogram.cumsum(0)
+    need = settings.top_p * cumulated[-1]
+    crossed = (cumulated < need).sum()
+    above = bins < crossed
+    place = (bins == crossed).nonzero().squeeze(-1)
+    values = z[place]
+    if values[0] != values.amax() or values[0] != values.amin():  # not one single value, which needs no sorting
+        values, order = values.sort(descending=True, stable=True)
+        place = place[order]
+    mass_in_bin = e[place]
+    before = cumulated[crossed] - histogram[crossed] + mass_in_bin.cumsum(0) - mass_in_bin
+    taken = max(int((before < need).sum()), 1)
+    size = int(above.sum()) + taken
+    if settings.nucleus == "exclusive" and size > 1:
+        size, taken = size - 1, taken - 1
+
+    # `taken` entries of the crossed bin are inside, and everything above it
+    lowest_in = values[taken - 1] if taken else z.where(above, math.inf).amin()
+    highest_out = values[taken] if taken < len(values) else z.where(bins > crossed, -math.inf).amax()
+    inside = above
+    inside[place[:taken]] = True
+    tied = bool(lowest_in == highest_out)
+    e.masked_fill_(~inside, 0.0)
+    nucleus_mass = e.sum()
+    out.nucleus_entropy[row] = (nucleus_mass.log() - e.mul_(x).sum() / nucleus_mass).clamp(min=0)
+    out.log_mass[row] = (nucleus_mass / cumulated[-1]).log()
+    out.cut[row] = lowest_in if tied else between(highest_out, lowest_in)
+    out.last[row] = place[taken - 1] if tied else vocab
+    out.size[row] = size
+
+
+def between(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """A number in `(low, high]`: the midpoint where there is one, for `low < high`."""
+    low = low.clamp(min=torch.finfo(low.dtype).min / 4)
+    middle = low + (high - low) / 2
+    return torch.where(middle > low, middle, high)

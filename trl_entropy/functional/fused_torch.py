@@ -1,0 +1,155 @@
+"""The fused head's tiles in torch, for any device: rows are worked on a few at a time, so that they stay in cache."""
+
+import torch
+
+from trl_entropy.functional.cutoff import BLOCK, largest, search, settle
+from trl_entropy.functional.rows import Rows, Settings
+
+
+CACHE_BYTES = 5 * 2**19  # of one working buffer
+
+
+def padded(vocab: int) -> int:
+    """Columns of a tile: the vocabulary, rounded up to whole blocks."""
+    return -(-vocab // BLOCK) * BLOCK
+
+
+def fold_tile(
+    tile: torch.Tensor, vocab: int, bias: torch.Tensor | None, targets: torch.Tensor, settings: Settings, out: Rows
+) -> None:
+    """Reduce a tile of products to the scalars of its rows. The tile's contents are lost.
+
+    Args:
+        tile: `(n, padded(V))`, products in the first V columns.
+        vocab: V.
+        bias: `(V,)` in the tile's dtype, or None.
+        targets: `(n,)` int64.
+        settings: the head's numbers.
+        out: n rows to fill.
+    """
+    x_buffer, e_buffer = _buffers(tile, settings, 2)
+    for rows in _slices(tile, x_buffer):
+        z = _transform(tile[rows], vocab, bias, settings)
+        x, e = x_buffer[: len(z)], e_buffer[: len(z)]
+        here = out[rows]
+        in_range = (targets[rows] >= 0) & (targets[rows] < vocab)
+        at_target = z.gather(1, targets[rows].clamp(0, vocab - 1).unsqueeze(1)).squeeze(1)
+        at_target.masked_fill_(~in_range, torch.nan)
+
+        block_max = z.view(len(z), -1, BLOCK).amax(-1)
+        highest = block_max.amax(-1)
+        torch.sub(z, highest.unsqueeze(1), out=x)
+        torch.exp(x, out=e)
+        total = _block_sum(e)
+        x[:, vocab:] = 0
+        x_mass = _block_sum(x.mul_(e))
+        impossible = bool(x_mass.isnan().any())
+        if impossible:
+            # a logit of -inf has probability 0 and adds 0, but 0 * -inf is NaN; NaN and +inf stay NaN through the clamp
+            torch.sub(z, highest.unsqueeze(1), out=x)
+            x_mass = _block_sum(x.clamp_(min=torch.finfo(x.dtype).min).mul_(e))
+        here.log_prob.copy_(at_target - highest - total.log())  # in float64 from here on: no cancellation
+        here.log_z.copy_(highest + total.log())
+        here.entropy.copy_((total.log() - x_mass / total).clamp_(min=0))
+        if settings.top_p == 1:
+            here.size.fill_(vocab)
+            if impossible:
+                here.size.copy_((z[:, :vocab] > -torch.inf).sum(-1).masked_fill(total.isnan(), 0))
+            continue
+        settled = settle(*largest(z, block_max), highest, total, vocab, settings, here)
+        for row in (~settled & ~total.isnan()).nonzero().squeeze(1).tolist():
+            search(z[row, :vocab], highest[row], settings, here, row)
+
+
+def unfold_tile(
+    tile: torch.Tensor,
+    vocab: int,
+    bias: torch.Tensor | None,
+    targets: torch.Tensor,
+    settings: Settings,
+    known: Rows,
+    gradients: tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None],
+) -> None:
+    """Overwrite a tile of products with the gradient of the loss with respect to them.
+
+    With `x_j = log p_j`, `P` the nucleus' probability and `g` the incoming gradients, the gradient by `z_j` is
+
+        g_logp (1[j = target] - p_j) - g_H p_j (x_j + H) - 1[j in S] g_N (p_j / P) (x_j - log P + H^p)
+
+    Args:
+        tile, vocab, bias, targets, settings: as in [`fold_tile`].
+        known: what `fold_tile` found.
+        gradients: of log-probability, entropy and nucleus entropy, `(n,)` each, or None.
+    """
+    inside_buffer, p_buffer = _buffers(tile, settings, 2)
+    on_target, on_entropy, on_nucleus = gradients
+    slope = settings.slope
+    zero = torch.zeros_like(known.log_z)
+    # p_j (a + b x_j), and p_j (c + d x_j) more inside the nucleus
+    a, b = zero, None
+    if on_target is not None:
+        a = -slope * on_target
+    if on_entropy is not None:
+        b = -slope * on_entropy
+        a = a + b * known.entropy
+    if on_nucleus is not None:
+        d = -slope * on_nucleus / known.log_mass.exp()
+        c = d * (known.nucleus_entropy - known.log_mass)
+    lowest = torch.finfo(settings.result).min
+
+    for rows in _slices(tile, p_buffer):
+        z = _transform(tile[rows], vocab, bias, settings)
+        p, factor = p_buffer[: len(z)], inside_buffer[: len(z)]
+        capped = 1 - (z * (settings.temperature / settings.softcap)).square_() if settings.softcap else None
+        if on_nucleus is not None:
+            outside = z < known.cut[rows, None]
+            if bool((known.last[rows] < vocab).any()):
+                column = torch.arange(z.shape[1], device=z.device)
+                outside |= (z == known.cut[rows, None]) & (column > known.last[rows, None])
+        x = z.sub_(known.log_z[rows, None])
+        torch.exp(x, out=p)
+        if on_entropy is not None or on_nucleus is not None:
+            x.clamp_(min=lowest)  # where p is 0 and x is -inf, the gradient is 0
+        if on_nucleus is not None:
+            torch.mul(x, d[rows, None], out=factor).add_(c[rows, None]).masked_fill_(outside, 0)
+            if b is not None:
+                factor.addcmul_(x, b[rows, None])
+            p.mul_(factor.add_(a[rows, None]))
+        elif b is not None:
+            p.mul_(x.mul_(b[rows, None]).add_(a[rows, None]))
+        else:
+            p.mul_(a[rows, None])
+        if on_target is not None:
+            p.scatter_add_(1, targets[rows, None], slope * on_target[rows, None])
+        if capped is not None:
+            p.mul_(capped)
+        tile[rows] = p
+
+
+def _transform(product: torch.Tensor, vocab: int, bias: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+    """Products to logits, in the result's dtype (in place where that is the tile's), the padding set to -inf."""
+    if bias is not None:
+        product[:, :vocab] += bias
+    z = product.to(settings.result)
+    if settings.logit_scale != 1:
+        z.mul_(settings.logit_scale)
+    if settings.softcap is not None:
+        z.div_(settings.softcap).tanh_().mul_(settings.softcap)
+    if settings.temperature != 1:
+        z.mul_(1 / settings.temperature)
+    z[:, vocab:] = -torch.inf
+    return z
+
+
+def _buffers(tile: torch.Tensor, settings: Settings, count: int) -> list[torch.Tensor]:
+    rows = max(1, CACHE_BYTES // (tile.shape[1] * settings.result.itemsize))
+    return [tile.new_empty(min(rows, len(tile)), tile.shape[1], dtype=settings.result) for _ in range(count)]
+
+
+def _slices(tile: torch.Tensor, buffer: torch.Tensor) -> list[slice]:
+    return [slice(start, start + len(buffer)) for start in range(0, len(tile), len(buffer))]
+
+
+def _block_sum(values: torch.Tensor) -> torch.Tensor:
+    # float32 within a block of 64, float64 over the blocks: near float64's accuracy at float32's speed
+    return values.view(len(values), -1, BLOCK).sum(-1).sum(-1, dtype=torch.float64)

@@ -1,0 +1,120 @@
+"""The mathematical accuracy reward, in TRL's calling convention."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from .extract import extract_answer
+from .numbers import quick_verdict
+from .pool import GradingPool
+
+
+FAILURES = ("timeout", "unparsed", "crash", "memory", "no_answer")
+Completion = str | Sequence[dict]
+
+
+class MathReward:
+    r"""1.0 if the final answer of a completion equals the gold answer, 0.0 if not, None if the gold has no answer.
+
+    The answer is found by `extract_answer` in this process, in linear time, and compared by math-verify in worker
+    processes (`GradingPool`) under hard limits of time and memory. A completion that exceeds them scores 0.0, and
+    training goes on. Equal `(gold, answer)` pairs of a batch are compared once, so a policy that repeats one hostile
+    answer a thousand times pays for it once; identical texts and plain numbers are compared without a worker.
+
+    Args:
+        timeout: seconds of wall clock one comparison may take.
+        memory_mb: address space of a worker in MiB.
+        workers: worker processes of this rank; by default its share of the cores, at most 8.
+        require_box: only `\boxed{...}` counts as an answer. By default "the answer is ..." does too.
+
+    Calling convention: `reward(completions=..., solution=[...], log_extra=..., log_metric=...)`. The gold may be an
+    answer (`\frac{1}{2}`), a text with an answer in `$...$` or `\boxed{}`, or a GSM8K solution ending in `#### 42`;
+    the column may be called `solution` or `answer`. Logged: columns `extracted_answer` and `verdict`; shares of the
+    batch `math/no_answer`, `math/unparsed`, `math/timeout`, `math/crash`, `math/memory`.
+
+    Example:
+        >>> MathReward()(completions=[r"\boxed{0.5}", "I give up"], solution=[r"\frac12", r"\frac12"])
+        [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        timeout: float = 3.0,
+        memory_mb: int = 1024,
+        workers: int | None = None,
+        require_box: bool = False,
+    ):
+        self.__name__ = "math_reward"  # TRL names a reward's metrics by this
+        self.pool = GradingPool(timeout, memory_mb, workers)
+        self.require_box = require_box
+
+    def __call__(
+        self,
+        completions: Sequence[Completion],
+        solution: Sequence[str] | None = None,
+        answer: Sequence[str] | None = None,
+        log_extra: Callable[[str, list], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **kwargs,
+    ) -> list[float | None]:
+        golds = solution if solution is not None else answer
+        if golds is None:
+            raise ValueError(
+                "math_reward needs the gold answers: the dataset must have a column named 'solution' or 'answer', "
+                f"but only {sorted(kwargs) or 'none'} reached the reward."
+            )
+        if len(golds) != len(completions):
+            raise ValueError(f"math_reward: {len(completions)} completions but {len(golds)} gold answers.")
+        answers = [extract_answer(completion_text(c), self.require_box) for c in completions]
+        verdicts = self.verdicts([gold_answer(gold) for gold in golds], answers)
+        if log_extra is not None:
+            log_extra("extracted_answer", [a if a is not None else "" for a in answers])
+            log_extra("verdict", verdicts)
+        if log_metric is not None:
+            counts = Counter(verdicts)
+            for failure in FAILURES:  # always all of them: every rank must log the same names
+                log_metric(f"math/{failure}", counts[failure] / max(len(verdicts), 1))
+        return [None if v == "unparsed_gold" else float(v == "equal") for v in verdicts]
+
+    def verdicts(self, golds: Sequence[str], answers: Sequence[str | None]) -> list[str]:
+        """One of equal, different, no_answer, unparsed, unparsed_gold, timeout, memory, crash for each pair."""
+        result = [
+            "no_answer" if answer is None else quick_verdict(gold, answer)
+            for gold, answer in zip(golds, answers, strict=True)
+        ]
+        open_pairs = [i for i, verdict in enumerate(result) if verdict is None]
+        compared = self.pool.compare([(golds[i], answers[i] or "") for i in open_pairs]) if open_pairs else []
+        for i, verdict in zip(open_pairs, compared, strict=True):
+            result[i] = verdict.status
+        return [verdict or "crash" for verdict in result]
+
+
+def completion_text(completion: Completion) -> str:
+    """Text of a completion: the string itself, or the last message's content, text blocks joined."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else ""
+    if isinstance(content, list):
+        content = "".join(block.get("text", "") for block in content if isinstance(block, dict))
+    return content if isinstance(content, str) else ""
+
+
+def gold_answer(gold: str) -> str:
+    r"""The answer inside a gold text: its last box, what follows `####`, the inside of `$...$`, or the text itself.
+
+    Example:
+        >>> gold_answer("2 + 2 = 4\n#### 4"), gold_answer("$x$"), gold_answer(r"\frac12")
+        ('4', 'x', '\\frac12')
+    """
+    gold = str(gold)
+    boxed = extract_answer(gold, require_box=True)
+    if boxed is not None:
+        return boxed
+    if "####" in gold:
+        gold = gold.rsplit("####", 1)[1]
+    gold = gold.strip()
+    if len(gold) > 2 and gold.startswith("$") and gold.endswith("$") and "$" not in gold.strip("$"):
+        gold = gold.strip("$").strip()
+    return gold
+
+
+math_reward = MathReward()

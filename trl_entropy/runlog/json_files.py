@@ -1,0 +1,125 @@
+"""JSON and JSONL, damaged or not: what can be read is read, and what cannot is named with its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .model import Problem, RunLogError
+
+
+def read_text(path: Path) -> tuple[str, list[Problem]]:
+    """A text file; bytes that are not UTF-8 are replaced, and named.
+
+    Raises:
+        RunLogError: If the file is empty, is not text, or cannot be opened.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RunLogError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if not raw.strip():
+        raise RunLogError(f"{path}: the file is empty.")
+    if b"\0" in raw[:4096]:
+        raise RunLogError(f"{path}: this is a binary file, not a log of text.")
+    try:
+        return raw.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        return raw.decode("utf-8-sig", errors="replace"), [Problem(path, line, "not UTF-8; such bytes were replaced")]
+
+
+def read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Problem]]:
+    """The objects of a JSONL file with their line numbers, and a problem for every line that is none.
+
+    Raises:
+        RunLogError: If no line holds an object.
+    """
+    text, problems = read_text(path)
+    rows: list[tuple[int, dict[str, Any]]] = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            cut = number == len(lines)  # a file ends in a newline, unless its writer was stopped
+            what = "the line is cut off" if cut else f"not JSON ({_reason(error)})"
+            problems.append(Problem(path, number, f"{what}; line skipped"))
+            continue
+        if isinstance(row, dict):
+            rows.append((number, row))
+        else:
+            problems.append(Problem(path, number, f"a JSON {type(row).__name__}, not an object; line skipped"))
+    if not rows:
+        first = f" First problem: {problems[0]}." if problems else ""
+        raise RunLogError(f"{path}: no line holds a JSON object.{first}")
+    return rows, problems
+
+
+def read_trainer_state(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """`log_history` of a `trainer_state.json`. Of a truncated file, the entries before the damage.
+
+    Raises:
+        RunLogError: If there is no log history in it.
+    """
+    text, problems = read_text(path)
+    try:
+        state = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        entries = list(_salvaged(text))
+        line = getattr(error, "lineno", None)
+        if not entries:
+            raise RunLogError(
+                f"{path}:{line or 1}: not JSON ({_reason(error)}), and no log entry before it."
+            ) from error
+        problems.append(Problem(path, line, f"not JSON from here ({_reason(error)}); {len(entries)} entries kept"))
+        return entries, problems
+    history = state.get("log_history") if isinstance(state, dict) else None
+    if not isinstance(history, list):
+        raise RunLogError(
+            f"{path}: no list named 'log_history'. A trainer_state.json of transformers' Trainer has one."
+        )
+    entries = [entry for entry in history if isinstance(entry, dict)]
+    if len(entries) < len(history):
+        problems.append(Problem(path, None, f"{len(history) - len(entries)} log entries are no objects; skipped"))
+    return entries, problems
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds one object.
+
+    Raises:
+        RunLogError: If it holds anything else.
+    """
+    text, _ = read_text(path)
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise RunLogError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON ({_reason(error)}).") from error
+    if not isinstance(value, dict):
+        raise RunLogError(f"{path}: a JSON {type(value).__name__}, not an object.")
+    return value
+
+
+def _salvaged(text: str) -> Iterator[dict[str, Any]]:
+    start = text.find('"log_history"')
+    start = text.find("[", start) + 1 if start >= 0 else 0
+    decoder = json.JSONDecoder()
+    while start > 0:
+        while start < len(text) and text[start] in " \t\r\n,":
+            start += 1
+        if start >= len(text) or text[start] != "{":
+            return
+        try:
+            entry, start = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            return
+        yield entry
+
+
+def _reason(error: Exception) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
