@@ -39,8 +39,21 @@ def modules() -> list[Path]:
 
 
 def test_the_math_imports_torch_and_nothing_else_of_the_field():
-    allowed = ("torch", "triton", "trl_entropy.functional", "math", "typing", "contextlib", "collections", "os",
-               "dataclasses", "functools", "importlib", "warnings", "numpy")
+    allowed = (
+        "torch",
+        "triton",
+        "trl_entropy.functional",
+        "math",
+        "typing",
+        "contextlib",
+        "collections",
+        "os",
+        "dataclasses",
+        "functools",
+        "importlib",
+        "warnings",
+        "numpy",
+    )
     for path in (PACKAGE / "functional").rglob("*.py"):
         for name in imports_of(path):
             assert name.startswith(allowed), f"{path.name} imports {name}"
@@ -64,7 +77,12 @@ def test_what_reads_files_never_imports_torch():
 def test_logged_keys_are_the_tables(arguments, dataset):
     """Every key we add to TRL's log stream is in the table, and every key of the table is logged by some method."""
     logged, stock = set(), set()
-    for given in ({}, {"siren_coef": 0.5}, {"clip_cov_ratio": 0.1}, {"kl_cov_ratio": 0.1, "entropy_scope": "micro_batch"}):
+    for given in (
+        {},
+        {"siren_coef": 0.5},
+        {"clip_cov_ratio": 0.1},
+        {"kl_cov_ratio": 0.1, "entropy_scope": "micro_batch"},
+    ):
         trainer = make_trainer(arguments(**given), dataset)
         trainer.train()
         keys = {key for row in trainer.state.log_history for key in row}
@@ -85,7 +103,13 @@ def test_canary_signatures_of_trl():
     assert parameters(GRPOTrainer._generate_and_score_completions) == ["self", "inputs"]
     scoring = parameters(GRPOTrainer._get_per_token_logps_and_entropies)
     assert scoring[:7] == [
-        "self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"
+        "self",
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+        "compute_entropy",
     ]
     assert parameters(trl_utils._ChunkedLogProbFunction.forward) == [
         "ctx", "hidden", "weight", "bias", "targets", "temperature", "chunk_size", "final_logit_softcapping",

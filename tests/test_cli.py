@@ -13,7 +13,9 @@ from trl_entropy.launch import accelerate_config_file, refuse_unknown_arguments,
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 PUBLISHED = ["grpo", "naive_bonus", "siren", "siren_official", "clip_cov", "kl_cov", "siren_lora_colab"]
-ROWS = [{"prompt": p, "solution": "a", "question": p, "answer": "x #### a"} for p in ["a b", "c d e", "f g", "h i"] * 4]
+ROWS = [
+    {"prompt": p, "solution": "a", "question": p, "answer": "x #### a"} for p in ["a b", "c d e", "f g", "h i"] * 4
+]
 
 
 @pytest.fixture
@@ -77,7 +79,10 @@ def test_the_published_settings_are_the_papers():
         return yaml.safe_load(next(p for p in CONFIGS if p.stem == name).read_text())
 
     for name in ("siren", "siren_official"):
-        found = {k: content(name)[k] for k in ("siren_coef", "siren_top_p", "siren_quantile", "loss_type", "max_completion_length")}
+        found = {
+            k: content(name)[k]
+            for k in ("siren_coef", "siren_top_p", "siren_quantile", "loss_type", "max_completion_length")
+        }
         assert found == {
             "siren_coef": 0.005, "siren_top_p": 0.8, "siren_quantile": 0.8, "loss_type": "dr_grpo",
             "max_completion_length": 3072,

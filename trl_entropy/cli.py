@@ -5,7 +5,7 @@ import importlib
 import sys
 
 
-COMMANDS = ("demo", "grpo", "eval", "law", "report")
+COMMANDS = ("demo", "grpo", "eval", "law", "report", "push", "init", "doctor")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, cast
 
 from trl import GRPOConfig
 
@@ -61,24 +61,28 @@ class EntropyGRPOConfig(GRPOConfig):
         default=0.8, metadata={"help": "SIREN: mass of the nucleus in which entropy is measured, in (0, 1]."}
     )
     siren_quantile: float = field(
-        default=0.8, metadata={"help": "SIREN: regularize the tokens above this quantile of their completion, in [0, 1)."}
+        default=0.8,
+        metadata={"help": "SIREN: regularize the tokens above this quantile of their completion, in [0, 1)."},
     )
     siren_nucleus: Literal["inclusive", "exclusive"] = field(
         default="inclusive", metadata={"help": "SIREN: whether the word that crosses `siren_top_p` is in the nucleus."}
     )
     siren_anchor: float | None = field(
-        default=None, metadata={"help": "SIREN: entropy to hold, in nats. Measured on the first optimizer step if unset."}
+        default=None,
+        metadata={"help": "SIREN: entropy to hold, in nats. Measured on the first optimizer step if unset."},
     )
     siren_penalty: Literal["two_sided", "lower"] = field(
         default="two_sided", metadata={"help": "SIREN: pull to the anchor from both sides, or only from below it."}
     )
     clip_cov_ratio: float = field(
-        default=0.0, metadata={"help": "Clip-Cov: share of tokens whose policy gradient is set to zero. 0 turns it off."}
+        default=0.0,
+        metadata={"help": "Clip-Cov: share of tokens whose policy gradient is set to zero. 0 turns it off."},
     )
     clip_cov_low: float = field(default=1.0, metadata={"help": "Clip-Cov: lower end of the covariance band."})
     clip_cov_high: float = field(default=5.0, metadata={"help": "Clip-Cov: upper end of the covariance band."})
     kl_cov_ratio: float = field(
-        default=0.0, metadata={"help": "KL-Cov: share of tokens, those of largest covariance, to penalize. 0 turns it off."}
+        default=0.0,
+        metadata={"help": "KL-Cov: share of tokens, those of largest covariance, to penalize. 0 turns it off."},
     )
     kl_cov_coef: float = field(default=1.0, metadata={"help": "KL-Cov: coefficient of the penalty on those tokens."})
     kl_cov_clip: bool = field(
@@ -122,7 +126,7 @@ class EntropyGRPOConfig(GRPOConfig):
     @property
     def strictly_on_policy(self) -> bool:
         """Whether the policy never moves between a generation and its last use (TRL's default)."""
-        return self.gradient_accumulation_steps % (self.steps_per_generation * self.num_iterations) == 0
+        return self.gradient_accumulation_steps % (cast(int, self.steps_per_generation) * self.num_iterations) == 0
 
     def _check_ranges(self):
         _require(self, "siren_coef", lambda x: 0 <= x < math.inf, "a finite number >= 0 (the paper: 0.005)")
@@ -133,7 +137,9 @@ class EntropyGRPOConfig(GRPOConfig):
         _require(self, "siren_penalty", lambda x: x in ("two_sided", "lower"), '"two_sided" or "lower"')
         _require(self, "clip_cov_ratio", lambda x: 0 <= x < 1, "a fraction in [0, 1) (the paper: 0.0002)")
         _require(self, "clip_cov_low", lambda x: math.isfinite(x), "a finite number (the paper: 1.0)")
-        _require(self, "clip_cov_high", lambda x: x > self.clip_cov_low, "a number above clip_cov_low (the paper: 5.0)")
+        _require(
+            self, "clip_cov_high", lambda x: x > self.clip_cov_low, "a number above clip_cov_low (the paper: 5.0)"
+        )
         _require(self, "kl_cov_ratio", lambda x: 0 <= x < 1, "a fraction in [0, 1) (the paper: 0.002)")
         _require(self, "kl_cov_coef", lambda x: 0 < x < math.inf, "a finite number > 0 (the paper: 1.0)")
         _require(self, "entropy_scope", lambda x: x in ("batch", "micro_batch"), '"batch" or "micro_batch"')

@@ -49,7 +49,8 @@ AnySplit = Dataset | IterableDataset
 def load_splits(name: str, config: str | None = None, streaming: bool = False) -> AnyDataset:
     """Load every split of a dataset by Hub id, local folder, or local `.json`, `.jsonl`, `.parquet` or `.csv` file.
 
-    `countdown` is the built-in task. A single file becomes the split `train`.
+    `countdown` is the built-in task, with the splits `train`, `selection`, `test` (its held-out puzzles) and `warmup`.
+    A single file becomes the split `train`.
 
     Raises:
         FileNotFoundError: for a name that looks like a file and is none.
@@ -57,9 +58,10 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
     """
     path = Path(name)
     if name == "countdown":
-        from .tasks.countdown import countdown_splits
+        from .tasks.countdown import SPLITS, countdown_dataset
 
-        return countdown_splits()
+        splits = {split: countdown_dataset(split) for split in SPLITS}
+        return DatasetDict({**splits, "test": splits["heldout"]})
     if path.is_file() or path.suffix in LOCAL_FORMATS:
         if not path.is_file():
             raise FileNotFoundError(f"dataset_name={name!r} looks like a file, but there is none. Check the path.")

@@ -102,9 +102,7 @@ def entropy_sums(entropy: torch.Tensor, advantages: torch.Tensor, mask: torch.Te
     ordered = entropy.masked_fill(~mask, torch.inf).flatten().sort().values
     last = (mask.sum() - 1).clamp(min=0)
     some = mask.any()
-    quantiles = {
-        f"q{round(100 * q)}": torch.where(some, ordered[(q * last).round().long()], 0.0) for q in _QUANTILES
-    }
+    quantiles = {f"q{round(100 * q)}": torch.where(some, ordered[(q * last).round().long()], 0.0) for q in _QUANTILES}
     return {
         **quantiles,
         "quantile_batches": some,

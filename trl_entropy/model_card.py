@@ -81,7 +81,14 @@ def entropy_section(args: EntropyGRPOConfig, figures: dict[str, float]) -> str:
         lines += [f"| `{key}` | {value:.4g} |" for key, value in figures.items()]
     if len(papers(args)) > 1:
         others = [f"[{p['title']}](https://huggingface.co/papers/{p['id']})" for p in papers(args)[1:]]
-        lines += ["", f"Also: {', '.join(others)}.", "", "```bibtex", *(p["citation"] for p in papers(args)[1:]), "```"]
+        lines += [
+            "",
+            f"Also: {', '.join(others)}.",
+            "",
+            "```bibtex",
+            *(p["citation"] for p in papers(args)[1:]),
+            "```",
+        ]
     return "\n".join(lines)
 
 
@@ -112,7 +119,9 @@ def loading_section(model_id: str, base_model: str | None, adapter: bool, vision
         vision: whether the model sees images.
         chat: whether the model has a chat template.
     """
-    auto, processor = ("AutoModelForImageTextToText", "AutoProcessor") if vision else ("AutoModelForCausalLM", "AutoTokenizer")
+    auto, processor = (
+        ("AutoModelForImageTextToText", "AutoProcessor") if vision else ("AutoModelForCausalLM", "AutoTokenizer")
+    )
     lines = ["## How to load", ""]
     if adapter:
         lines += [f"This repository holds a PEFT adapter for `{base_model}`, which must be there to load it.", ""]
@@ -176,7 +185,9 @@ def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
     text = _exchange(text, r"(?s)## Quick start\n.*?(?=\n## )", lambda _: loading + "\n")
     local = Path(base).name or "a model made on the spot"
     text = re.sub(r"\[None\]\(https://huggingface\.co/None\)", lambda _: f"`{local}`", text)
-    dataset = next(iter(card.data.datasets or []), None) if isinstance(card.data.datasets, list) else card.data.datasets
+    dataset = (
+        next(iter(card.data.datasets or []), None) if isinstance(card.data.datasets, list) else card.data.datasets
+    )
     if dataset and not _on_the_hub(dataset):
         link = re.escape(f"[{dataset}](https://huggingface.co/datasets/{dataset})")
         text = re.sub(link, lambda _: f"`{Path(dataset).name}`", text)

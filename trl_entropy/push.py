@@ -117,7 +117,7 @@ def push_folder(folder: str | os.PathLike, destination: Destination | None = Non
         FileNotFoundError: when the folder is none, or holds no model.
         PushFailedError: when the push did not arrive. The folder is as it was.
     """
-    from huggingface_hub import create_repo, upload_folder
+    from huggingface_hub import HfApi
 
     from .model_card import name_repository
 
@@ -126,15 +126,15 @@ def push_folder(folder: str | os.PathLike, destination: Destination | None = Non
     destination.remember(folder)
     try:
         patient_session()
-        repo_id = create_repo(destination.repo_id, private=destination.private, exist_ok=True, token=token).repo_id
+        hub = HfApi(token=token)
+        repo_id = hub.create_repo(destination.repo_id, private=destination.private, exist_ok=True).repo_id
         name_repository(folder, repo_id)
-        upload_folder(
+        hub.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
             commit_message="Trained with trl_entropy",
             revision=destination.revision,
             ignore_patterns=IGNORED,
-            token=token,
         )
     # Whatever it was, the training behind it must not be lost: no kind of error may pass unexplained here
     except Exception as error:
@@ -143,9 +143,7 @@ def push_folder(folder: str | os.PathLike, destination: Destination | None = Non
             f"Everything is saved in {folder}. To push again:  trl-entropy push {folder}"
         ) from error
     (Path(folder) / DESTINATION_FILE).unlink()
-    from huggingface_hub.constants import ENDPOINT
-
-    return f"{ENDPOINT}/{repo_id}"
+    return f"{hub.endpoint}/{repo_id}"
 
 
 def check_is_pushable(folder: str | os.PathLike) -> None:
@@ -171,12 +169,12 @@ def open_repository(args: TrainingArguments) -> str | None:
         os.environ["HF_TOKEN"], args.hub_token = args.hub_token, None
     if args.process_index != 0:
         return None
-    from huggingface_hub import create_repo
+    from huggingface_hub import HfApi
 
     to = Destination.of(args)
     try:
         patient_session()
-        create_repo(to.repo_id, private=to.private, exist_ok=True)
+        HfApi().create_repo(to.repo_id, private=to.private, exist_ok=True)
     except Exception as error:  # reported, and raised by the push at the end if it stays
         args.push_to_hub = False  # the Trainer would raise the same error on this process only
         return (
@@ -193,7 +191,9 @@ def save_and_push(trainer: "EntropyGRPOTrainer", dataset_name: str | None, desti
         PushFailedError: on the first process, when everything is saved but the push did not arrive.
     """
     args = trainer.args
-    trainer.save_model(args.output_dir, _internal_call=True)  # the Trainer's own push would fail before the rest is saved
+    trainer.save_model(
+        args.output_dir, _internal_call=True
+    )  # the Trainer's own push would fail before the rest is saved
     trainer.save_state()
     if destination is not None:
         trainer.callback_handler.on_push_begin(args, trainer.state, trainer.control)
@@ -215,7 +215,7 @@ def fetch_checkpoint(spec: str, args: TrainingArguments) -> str:
     Raises:
         ValueError: when the repository cannot be read or holds no checkpoint.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi
 
     repo_id = spec.removeprefix("hub").removeprefix(":") or args.hub_model_id
     if not repo_id:
@@ -223,7 +223,7 @@ def fetch_checkpoint(spec: str, args: TrainingArguments) -> str:
     try:
         patient_session()
         patterns = ["last-checkpoint/*", "checkpoint-*/*"]
-        folder = snapshot_download(repo_id, revision=args.hub_revision, allow_patterns=patterns)
+        folder = HfApi().snapshot_download(repo_id, revision=args.hub_revision, allow_patterns=patterns)
     except Exception as error:
         raise ValueError(f"resume_from_checkpoint={spec!r}: {repo_id} could not be read. {explain(error)}") from error
     found = {_step(path.parent): path.parent for path in Path(folder).glob("*checkpoint*/trainer_state.json")}

@@ -5,6 +5,8 @@ chosen tokens are those that a single process holding the whole batch would choo
 `count` largest covariances of each process travel, never logits or log-probabilities.
 """
 
+from typing import cast
+
 import torch
 from accelerate import Accelerator
 
@@ -28,7 +30,7 @@ def global_covariance(
     accelerator: Accelerator, logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, int]:
     """Token covariance (B, T) about the means of all processes, and the number of tokens of all processes."""
-    moments = accelerator.reduce(covariance_moments(logps, advantages, mask), reduction="sum")
+    moments = cast(torch.Tensor, accelerator.reduce(covariance_moments(logps, advantages, mask), reduction="sum"))
     return token_covariance(logps, advantages, mask, moments), int(moments[2])
 
 
@@ -47,7 +49,7 @@ def global_clip_cov(
     Communication: one whole number a process.
     """
     candidates = clip_cov_candidates(covariance, mask, low, high)
-    counts = accelerator.gather(candidates.sum().reshape(1)).tolist()
+    counts = cast(torch.Tensor, accelerator.gather(candidates.sum().reshape(1))).tolist()
     start = sum(counts[: accelerator.process_index])
     ordinals = draw(sum(counts), selection_count(ratio, tokens), generator)
     return mark(candidates, _own(ordinals, start, counts[accelerator.process_index]))
@@ -66,7 +68,7 @@ def global_kl_cov(
     local = top_ordinals(values, count)
     tops = values.new_full((count,), -torch.inf)
     tops[: len(local)] = values[local]
-    winners = top_ordinals(accelerator.gather(tops), count)
+    winners = top_ordinals(cast(torch.Tensor, accelerator.gather(tops)), count)
     return mark(mask, local[_own(winners, accelerator.process_index * count, len(local))])
 
 

@@ -2,11 +2,17 @@
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .config import EntropyGRPOConfig
+from .durable import write_whole
+
+
+logger = logging.getLogger(__name__)
 
 STATE_FILE = "entropy_state.json"
 
@@ -24,25 +30,22 @@ class EntropyState:
         entropy: nucleus entropy of the last optimizer step, nats; `None` before the first.
         counted_share: share of the last step's sequences that had a regularized token.
         draws: selections drawn so far. With the seed it fixes the next one, so it is the state of that generator.
+        skipped_updates: updates left out because a gradient was not finite.
+        guard_scale: factor in (0, 1] that the entropy guard has put on the entropy coefficients.
     """
 
     anchor: float | None = None
     entropy: float | None = None
     counted_share: float = 1.0
     draws: int = 0
+    skipped_updates: int = 0
+    guard_scale: float = 1.0
 
     def save(self, folder: str | os.PathLike, settings: dict[str, Any]) -> Path:
         """Write `entropy_state.json` into `folder`, whole or not at all, with the settings it was measured under."""
         path = Path(folder) / STATE_FILE
         body = {"state": asdict(self), "settings": settings}
-        text = json.dumps({**body, "sha256": _digest(body)}, indent=2)
-        part = path.with_suffix(".json.part")
-        with open(part, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        return path
+        return write_whole(path, json.dumps({**body, "sha256": _digest(body)}, indent=2))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> tuple["EntropyState", dict[str, Any]] | None:
@@ -65,6 +68,51 @@ class EntropyState:
                 f"{path} is damaged ({error}). Resume from an earlier checkpoint, or delete the file to go on without "
                 "it: the anchor is then measured anew, from the policy as it is now, unless siren_anchor gives it."
             ) from error
+
+
+def measured_under(args: EntropyGRPOConfig) -> dict[str, Any]:
+    """The settings on which the value of an anchor depends."""
+    names = ("siren_top_p", "siren_quantile", "siren_nucleus", "temperature")
+    return {name: getattr(args, name) for name in names}
+
+
+def restored(checkpoint: str, args: EntropyGRPOConfig) -> EntropyState:
+    """The state with which a run resumed from `checkpoint` goes on; says so where the anchor is not the saved one.
+
+    Raises:
+        DamagedStateError: as [`EntropyState.load`].
+    """
+    loaded = EntropyState.load(checkpoint)
+    if loaded is None:
+        logger.warning(
+            f"{checkpoint} holds no entropy state: it was not saved by EntropyGRPOTrainer with a method on. The "
+            "anchor is siren_anchor if given, else it is measured on the next optimizer step, from the policy as "
+            "it is now."
+        )
+        return EntropyState(anchor=args.siren_anchor)
+    state, settings = loaded
+    if not args.siren:
+        return state
+    if settings != measured_under(args):
+        outcome = "is measured anew on the next optimizer step. Set siren_anchor to choose it."
+        if args.siren_anchor is not None:
+            outcome = f"is siren_anchor={args.siren_anchor}."
+        logger.warning(
+            f"{checkpoint} measured its entropy under {settings}, this run has {measured_under(args)}: the two do not "
+            f"compare, so the saved anchor is not used; the anchor {outcome}"
+        )
+        state.anchor = state.entropy = None
+        state.counted_share = 1.0
+    elif state.anchor is None and args.siren_anchor is None:
+        logger.warning(
+            f"{checkpoint} was saved without SIREN, so it holds no anchor: it is measured on the next optimizer step, "
+            "from the policy as it is now. Set siren_anchor to choose it."
+        )
+    elif args.siren_anchor not in (None, state.anchor) and state.anchor is not None:
+        logger.warning(f"The anchor is siren_anchor={args.siren_anchor}, not the {state.anchor} of {checkpoint}.")
+    if args.siren_anchor is not None:
+        state.anchor = args.siren_anchor
+    return state
 
 
 def _digest(body: dict[str, Any]) -> str:

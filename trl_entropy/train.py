@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments, TrlParser
 
@@ -32,8 +33,10 @@ class EntropyScriptArguments(ScriptArguments):
 
     reward_funcs: list[str] | None = field(
         default=None,
-        metadata={"help": f"Rewards: names ({', '.join(['math_reward', 'accuracy_reward', 'think_format_reward'])}, "
-                          "...) or dotted import paths."},
+        metadata={
+            "help": f"Rewards: names ({', '.join(['math_reward', 'accuracy_reward', 'think_format_reward'])}, "
+            "...) or dotted import paths."
+        },
     )
     reward_model_name_or_path: str | None = field(
         default=None, metadata={"help": "A sequence-classification model used as a reward, by Hub id or local path."}
@@ -75,7 +78,7 @@ REWARDS: dict[str, Callable[[EntropyGRPOConfig], Callable]] = {
     "accuracy_reward": lambda _: _trl_reward("accuracy_reward"),
     "reasoning_accuracy_reward": lambda _: _trl_reward("reasoning_accuracy_reward"),
     "think_format_reward": lambda _: _trl_reward("think_format_reward"),
-    "soft_overlong_punishment": lambda args: _overlong(args.max_completion_length),
+    "soft_overlong_punishment": lambda args: _overlong(cast(int, args.max_completion_length)),
 }
 
 
@@ -91,7 +94,7 @@ def reward_function(name: str, args: EntropyGRPOConfig) -> Callable:
 def make_parser(prog: str | None = None) -> TrlParser:
     """The parser of the training script: five groups of arguments, `--config FILE.yaml`, overrides."""
     groups = (EntropyScriptArguments, EntropyGRPOConfig, ModelConfig, DatasetMixtureConfig, ColumnArguments)
-    return TrlParser(groups, prog=prog)
+    return TrlParser(cast(list, groups), prog=prog)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -134,7 +137,8 @@ def train(
     if bool(mixture.datasets) == bool(script.dataset_name):
         given = "Both datasets and dataset_name were" if mixture.datasets else "Neither datasets nor dataset_name was"
         raise ValueError(f"{given} given. Set exactly one of them.")
-    load = partial(load_splits, script.dataset_name, script.dataset_config, script.dataset_streaming)
+    name = cast(str, script.dataset_name)
+    load = partial(load_splits, name, script.dataset_config, script.dataset_streaming)
     dataset = get_dataset(mixture) if mixture.datasets else load()
     train_split = to_prompts(pick_split(dataset, script.dataset_train_split), columns)
     eval_split = None
@@ -146,7 +150,7 @@ def train(
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
     }
-    args.model_init_kwargs = {**kwargs, **(args.model_init_kwargs or {})}
+    args.model_init_kwargs = {**kwargs, **cast(dict, args.model_init_kwargs or {})}
     destination = Destination.of(args) if args.push_to_hub else None
     problem = open_repository(args)
     if problem:

@@ -3,11 +3,13 @@
 import logging
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from accelerate.utils import is_peft_model
+from peft import PeftModel
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
@@ -26,7 +28,7 @@ from .functional import (
 )
 from .lm_head import add_nucleus_entropy
 from .scope import global_clip_cov, global_covariance, global_kl_cov, seeded
-from .state import EntropyState
+from .state import EntropyState, measured_under, restored
 from .window import StepWindow
 
 
@@ -55,12 +57,12 @@ class MicroBatch:
     inputs: dict[str, Any]
     mask: torch.Tensor
     advantages: torch.Tensor  # as TRL made them, (B,) or (B, T)
-    logps: torch.Tensor | None = None
-    old_logps: torch.Tensor | None = None
-    entropy: torch.Tensor | None = None
-    nucleus_entropy: torch.Tensor | None = None
-    nucleus_size: torch.Tensor | None = None
     selected: torch.Tensor | None = None  # by Clip-Cov or KL-Cov
+    logps: torch.Tensor = field(init=False)
+    old_logps: torch.Tensor = field(init=False)
+    entropy: torch.Tensor = field(init=False)
+    nucleus_entropy: torch.Tensor = field(init=False)  # SIREN only, like the next
+    nucleus_size: torch.Tensor = field(init=False)
 
 
 class EntropyGRPOTrainer(GRPOTrainer):
@@ -93,6 +95,7 @@ class EntropyGRPOTrainer(GRPOTrainer):
     _tag_names = ["trl", "grpo", "entropy-control"]
     _name = "GRPO with entropy control"
     args: EntropyGRPOConfig
+    model: PreTrainedModel
 
     def __init__(self, model, reward_funcs=None, args: EntropyGRPOConfig | None = None, *rest, **kwargs):
         if args is None:
@@ -112,8 +115,10 @@ class EntropyGRPOTrainer(GRPOTrainer):
         self._observes = bool(args.entropy_methods) or args.log_entropy_details
         self._nucleus_head = None
         if args.siren:
-            policy = self.model.get_base_model() if is_peft_model(self.model) else self.model
-            self._nucleus_head = add_nucleus_entropy(policy, args.siren_top_p, args.siren_nucleus)
+            policy = cast(PeftModel, self.model).get_base_model() if is_peft_model(self.model) else self.model
+            self._nucleus_head = add_nucleus_entropy(
+                cast(PreTrainedModel, policy), args.siren_top_p, args.siren_nucleus
+            )
         if args.kl_cov and not args.kl_cov_clip:
             self.epsilon_low = self.epsilon_high = math.inf
 
@@ -150,7 +155,10 @@ class EntropyGRPOTrainer(GRPOTrainer):
         """Log-probabilities of the policy that generated, where TRL did not need them (strictly on-policy updates)."""
         ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
         attention = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(self.model, cast(dict, self.args.gradient_checkpointing_kwargs)),
+        ):
             logps, _, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
@@ -247,7 +255,8 @@ class EntropyGRPOTrainer(GRPOTrainer):
         return anchored_penalty(entropy, state.anchor, args.siren_coef, args.siren_penalty, reference=state.entropy)
 
     def _kl_cov_loss(self, micro: MicroBatch) -> torch.Tensor:
-        per_token = kl_cov_penalty(micro.logps, micro.old_logps, micro.selected, self.args.kl_cov_coef)
+        selected = cast(torch.Tensor, micro.selected)
+        per_token = kl_cov_penalty(micro.logps, micro.old_logps, selected, self.args.kl_cov_coef)
         # `num_items_in_batch` spans the generation batch of all processes; one backward pass has this part of it
         items = micro.inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         return aggregate_token_loss(
@@ -292,30 +301,13 @@ class EntropyGRPOTrainer(GRPOTrainer):
     def _save_optimizer_and_scheduler(self, output_dir):
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.entropy_methods and self.args.should_save:
-            self._entropy_state.save(output_dir, _measured_under(self.args))
+            self._entropy_state.save(output_dir, measured_under(self.args))
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None or not self.args.entropy_methods:
             return
-        loaded = EntropyState.load(checkpoint)
-        if loaded is None:
-            logger.warning(
-                f"{checkpoint} holds no entropy state: it was not saved by EntropyGRPOTrainer with a method on. The "
-                "anchor is siren_anchor if given, else it is measured on the next optimizer step, from the policy as "
-                "it is now."
-            )
-            return
-        self._entropy_state, settings = loaded
-        if self.args.siren_anchor is not None:
-            self._entropy_state.anchor = self.args.siren_anchor
-        elif self.args.siren and settings != _measured_under(self.args):
-            logger.warning(
-                f"{checkpoint} measured its anchor under {settings}, this run has {_measured_under(self.args)}: the "
-                "two entropies do not compare, so the anchor is measured anew on the next optimizer step. Set "
-                "siren_anchor to choose it."
-            )
-            self._entropy_state = EntropyState(draws=self._entropy_state.draws)
+        self._entropy_state = restored(checkpoint, self.args)
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None):
         super().create_model_card(model_name, dataset_name, tags)
@@ -332,7 +324,3 @@ def _silenced(advantages: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
     """Clip-Cov's effect: advantages (B, T), 0 on the selected tokens, whose policy gradient is thereby 0."""
     advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
     return torch.where(selected, 0.0, advantages)
-
-
-def _measured_under(args: EntropyGRPOConfig) -> dict[str, Any]:
-    return {"siren_top_p": args.siren_top_p, "siren_quantile": args.siren_quantile, "siren_nucleus": args.siren_nucleus}

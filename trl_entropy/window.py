@@ -1,5 +1,7 @@
 """Statistics of one optimizer step, gathered over its micro-batches and all processes."""
 
+from typing import cast
+
 import torch
 from accelerate import Accelerator
 
@@ -27,10 +29,10 @@ class StepWindow:
         """The totals over all processes, as numbers; the window is empty afterwards."""
         totals: dict[str, float] = {}
         if self._sums:
-            reduced = accelerator.reduce(torch.stack(list(self._sums.values())), reduction="sum")
+            reduced = cast(torch.Tensor, accelerator.reduce(torch.stack(list(self._sums.values())), reduction="sum"))
             totals.update(zip(self._sums, reduced.tolist(), strict=True))
         if self._maxima:
-            gathered = accelerator.gather(torch.stack(list(self._maxima.values())).unsqueeze(0))
+            gathered = cast(torch.Tensor, accelerator.gather(torch.stack(list(self._maxima.values())).unsqueeze(0)))
             totals.update(zip(self._maxima, gathered.amax(0).tolist(), strict=True))
         self._sums.clear()
         self._maxima.clear()

@@ -9,10 +9,10 @@ from .jobs import Processes
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(300)]
 
 METHODS = {
-    "siren": {"siren_coef": 2.0, "siren_anchor": 0.6, "siren_quantile": 0.5},
+    "siren": {"siren_coef": 0.5, "siren_anchor": 0.6, "siren_quantile": 0.5},
     "clip_cov": {"clip_cov_ratio": 0.1, "clip_cov_low": 0.02, "clip_cov_high": 5.0, "num_iterations": 2},
     "kl_cov": {"kl_cov_ratio": 0.1, "kl_cov_coef": 1.0, "num_iterations": 2},
-    "siren+kl_cov": {"siren_coef": 2.0, "kl_cov_ratio": 0.1, "loss_type": "dapo", "num_iterations": 2},
+    "siren+kl_cov": {"siren_coef": 0.5, "kl_cov_ratio": 0.1, "loss_type": "dapo", "num_iterations": 2},
 }
 # name: processes, sequences a micro-batch, micro-batches an optimizer step
 SPLITS = {

@@ -86,7 +86,7 @@ def arguments(payload: dict[str, Any], **defaults) -> EntropyGRPOConfig:
             "logging_steps": 1,
             "save_strategy": "no",
             "max_steps": 3,
-            "learning_rate": 0.3,
+            "learning_rate": 0.05,
             "lr_scheduler_type": "constant",
             "optim": "sgd",
             "max_grad_norm": 0.0,

@@ -11,7 +11,16 @@ from trl_entropy.functional import aggregate_token_loss, masked_mean, sequence_m
 
 VALUES = torch.tensor([[1.0, 3.0, 5.0], [7.0, 0.0, 0.0]])
 MASK = torch.tensor([[1, 1, 0], [1, 0, 0]])
-BY_HAND = {"grpo": 4.5, "sapo": 4.5, "bnpo": 11 / 3, "dr_grpo": 11 / 20, "dapo": 1.1, "cispo": 1.1, "vespo": 1.1, "luspo": 5.5}
+BY_HAND = {
+    "grpo": 4.5,
+    "sapo": 4.5,
+    "bnpo": 11 / 3,
+    "dr_grpo": 11 / 20,
+    "dapo": 1.1,
+    "cispo": 1.1,
+    "vespo": 1.1,
+    "luspo": 5.5,
+}
 
 
 @pytest.mark.parametrize("filler", [0.0, math.nan, 1e9, math.inf])

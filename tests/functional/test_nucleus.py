@@ -85,7 +85,9 @@ def test_low_precision_is_the_exact_entropy_of_the_rounded_logits(dtype):
     torch.testing.assert_close(entropy.double(), nucleus_entropy(logits.double(), 0.8), atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("top_p", "kind"), [(0.0, "inclusive"), (1.1, "inclusive"), (math.nan, "inclusive"), (0.8, "x")])
+@pytest.mark.parametrize(
+    ("top_p", "kind"), [(0.0, "inclusive"), (1.1, "inclusive"), (math.nan, "inclusive"), (0.8, "x")]
+)
 def test_bad_arguments_say_what_is_allowed(top_p, kind):
     with pytest.raises(ValueError, match="is not allowed; give"):
         nucleus_entropy(torch.zeros(3), top_p, kind)

@@ -7,8 +7,8 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlparse
 
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
             name = f"{wanted.get('organization') or OWNER}/{wanted['name']}"
             status = 409 if name in self.server.files else 200
             if status == 200:
-                self.server.files[name], self.server.private[name] = {}, wanted.get("private")
+                self.server.files[name], self.server.private[name] = {}, wanted.get("private", wanted.get("visibility") == "private")
             self._json({"url": f"{self.server.url}/{name}", "name": name, "id": name}, status)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", path):
             files = json.loads(body)["files"]
@@ -104,12 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
                 fault[2] -= 1
                 kind = fault[1]
                 if kind == "silence":
-                    time.sleep(2)
+                    threading.Event().wait(1)
                 if isinstance(kind, int):
                     self._body()
                     self._json({"error": f"a fault of the test: {kind}"}, kind)
                 else:
-                    self.rfile.read(100)
+                    self.rfile.readline(64) if self.command == "POST" else None  # some of it, not all
+                    self.connection.shutdown(socket.SHUT_RDWR)
                     self.close_connection = True
                 return True
         return False

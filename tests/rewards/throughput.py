@@ -1,10 +1,10 @@
 r"""Throughput of the reward on 512 ordinary completions: `python -m tests.rewards.throughput`.
 
-64 problems x 8 completions of about 1,500 characters that end in a box, as a GRPO batch has them; 60 % right, written in
-several ways. The reference is what `math_reward` replaces: `trl.rewards.accuracy_reward` (math-verify in the main thread).
-Each figure is the best of three batches, each of new problems, after a warm-up batch. Three kinds of answers: integers
-(AIME, AMC, GSM8K); a mix like that of MATH (half integers, then fractions, radicals, polynomials, sets, intervals); no
-integers at all, the worst for us, since nearly all is parsing.
+64 problems x 8 completions of about 1,500 characters that end in a box, as a GRPO batch has them; 60 % right, written
+in several ways. The reference is what `math_reward` replaces: `trl.rewards.accuracy_reward` (math-verify in the main
+thread). Each figure is the best of three batches, each of new problems, after a warm-up batch. Three kinds of
+answers: integers (AIME, AMC, GSM8K); a mix like that of MATH (half integers, then fractions, radicals, polynomials,
+sets, intervals); no integers at all, the worst for us, since nearly all is parsing.
 """
 
 import random
@@ -14,11 +14,9 @@ from trl_entropy.rewards import MathReward
 
 
 PROSE = (
-    "Let $x$ be the number of apples. Then $2x + 3 = {a}$, so that $x = \\frac{{{a} - 3}}{{2}}$. We substitute this into "
-    "the second equation and find that $y^2 - {a}y + 1 = 0$, whose discriminant is $\\sqrt{{{a}^2 - 4}}$. "
+    "Let $x$ be the number of apples. Then $2x + 3 = {a}$, so that $x = \\frac{{{a} - 3}}{{2}}$. We substitute this "
+    "into the second equation and find that $y^2 - {a}y + 1 = 0$, whose discriminant is $\\sqrt{{{a}^2 - 4}}$. "
 )
-
-
 HARD = ["fraction", "radical", "set", "interval", "poly"]
 KINDS = {"integer": ["integer"], "MATH-like": ["integer"] * 8 + ["fraction"] * 3 + HARD, "no integers": HARD}
 
@@ -77,8 +75,8 @@ def main() -> None:
             slow, theirs = best_of_three(accuracy_reward, batches)
             agree = sum(a == b for a, b in zip(theirs, mine, strict=True))
             print(
-                f"{kind:11} {512 // group:3} problems x {group}: main thread {slow:6.3f} s, math_reward {fast:6.3f} s, "
-                f"{slow / fast:6.1f} x; {agree} of {len(mine)} verdicts agree",
+                f"{kind:11} {512 // group:3} problems x {group}: main thread {slow:6.3f} s, "
+                f"math_reward {fast:6.3f} s, {slow / fast:6.1f} x; {agree} of {len(mine)} verdicts agree",
                 flush=True,
             )
     reward.pool.close()

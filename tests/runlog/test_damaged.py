@@ -20,7 +20,8 @@ def test_a_jsonl_line_that_was_cut_off(tmp_path):
 
 def test_jsonl_with_garbage_lists_and_no_step(tmp_path):
     path = tmp_path / "x.jsonl"
-    path.write_text('nonsense\n[1, 2]\n{"entropy": 1.0}\n{"step": true}\n{"step": 1e300}\n{"step": 5, "entropy": NaN}\n'
+    path.write_text(
+        'nonsense\n[1, 2]\n{"entropy": 1.0}\n{"step": true}\n{"step": 1e300}\n{"step": 5, "entropy": NaN}\n'
                     '{"step": 6, "entropy": 0.5}\n')  # fmt: skip
     run = read_run(path)
     assert run.metrics["entropy"].steps == [6]

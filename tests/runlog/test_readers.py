@@ -177,5 +177,5 @@ def test_pairs_are_the_steps_that_both_were_logged_at(tmp_path):
     )
     run = read_run(path)
     assert run.pairs("entropy", "reward") == ([2], [0.5], [0.1])
-    with pytest.raises(RunLogError, match="'loss' was never logged. Logged: entropy, reward"):
+    with pytest.raises(RunLogError, match=r"'loss' was never logged. Logged: entropy, reward"):
         run.pairs("entropy", "loss")

@@ -133,7 +133,9 @@ def test_tool_tokens_are_never_regularized(method, arguments, dataset):
         batch = fixed_batch()
         tool = torch.zeros_like(batch["completion_mask"])
         tool[:, -1] = 1  # the last token is the tool's: changing it changes no forward before it
-        batch["completion_ids"] = torch.where(tool * batch["completion_mask"] == 1, tool_words, batch["completion_ids"])
+        batch["completion_ids"] = torch.where(
+            tool * batch["completion_mask"] == 1, tool_words, batch["completion_ids"]
+        )
         batch = {**with_old_logps(trainer, batch), "tool_mask": 1 - tool}
         scored = select(trainer, batch)
         if "entropy_selected" in scored:
@@ -144,7 +146,9 @@ def test_tool_tokens_are_never_regularized(method, arguments, dataset):
 
 
 def test_evaluation_leaves_the_state_alone(arguments, dataset):
-    given = arguments(siren_coef=0.5, eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=4, num_generations_eval=4)
+    given = arguments(
+        siren_coef=0.5, eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=4, num_generations_eval=4
+    )
     trainer = make_trainer(given, dataset, reward_funcs=lively_reward, eval_dataset=dataset.select(range(2)))
     trainer.train()
     state = dict(vars(trainer._entropy_state))

@@ -17,7 +17,10 @@ METHODS = {
     "siren_micro": {"siren_coef": 0.7, "entropy_scope": "micro_batch"},
     "clip_cov": {"clip_cov_ratio": 0.2, "clip_cov_low": 0.05, "clip_cov_high": 3.0},
     "clip_cov_micro": {
-        "clip_cov_ratio": 0.2, "clip_cov_low": 0.05, "clip_cov_high": 3.0, "entropy_scope": "micro_batch"
+        "clip_cov_ratio": 0.2,
+        "clip_cov_low": 0.05,
+        "clip_cov_high": 3.0,
+        "entropy_scope": "micro_batch",
     },
     "kl_cov": {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8},
     "kl_cov_micro": {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8, "entropy_scope": "micro_batch"},

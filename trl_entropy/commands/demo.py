@@ -42,42 +42,38 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; 2 for arguments it cannot take, 1 when a run fails, 130 on Ctrl-C."""
-    from rich.console import Console
-    from transformers.utils import logging
-
+    """Run the demo; 1 when a run fails, 130 on Ctrl-C. Arguments out of range raise `ValueError`."""
     from ..demo.settings import DemoSettings
     from ..tasks.warmup import WarmupSettings
 
-    errors = Console(stderr=True)
-    try:
-        settings = DemoSettings(
-            output_dir=args.output_dir,
-            methods=tuple(args.methods),
-            seeds=tuple(args.seeds),
-            batches=args.batches,
-            evaluations=args.evaluations,
-            split=args.split,
-            puzzles=args.puzzles,
-            prompts_per_batch=args.prompts_per_batch,
-            jobs=args.jobs,
-            cache_dir=args.cache_dir,
-            warmup=WarmupSettings(steps=args.warmup_steps),
-        )
-    except ValueError as error:
-        errors.print(f"trl-entropy demo: {error}", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    settings = DemoSettings(
+        output_dir=args.output_dir,
+        methods=tuple(args.methods),
+        seeds=tuple(args.seeds),
+        batches=args.batches,
+        evaluations=args.evaluations,
+        split=args.split,
+        puzzles=args.puzzles,
+        prompts_per_batch=args.prompts_per_batch,
+        jobs=args.jobs,
+        cache_dir=args.cache_dir,
+        warmup=WarmupSettings(steps=args.warmup_steps),
+    )
 
-    logging.disable_progress_bar()  # one display of progress is enough
+    from rich.console import Console
+    from transformers.utils import logging
+
     from ..demo import run_demo
     from ..demo.runs import RunFailedError
 
+    logging.disable_progress_bar()  # one display of progress is enough
+    errors = Console(stderr=True)
     try:
         run_demo(settings)
     except RunFailedError as error:
         errors.print(f"trl-entropy demo: {error}", highlight=False, soft_wrap=True, markup=False)
         return 1
     except KeyboardInterrupt:
-        errors.print("trl-entropy demo: stopped; the warmed-up model stays in the cache", highlight=False)
+        errors.print("trl-entropy demo: stopped; a finished warm-up stays in the cache", highlight=False)
         return 130
     return 0

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from trl_entropy.functional.rows import Rows, Settings
+from .rows import Rows, Settings
 
 
 BLOCK = 64  # vocabulary entries that share one maximum

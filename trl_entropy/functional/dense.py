@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
-from trl_entropy.functional.nucleus import check_nucleus_arguments
-from trl_entropy.functional.rows import Gather, result_dtype
+from .nucleus import check_nucleus_arguments
+from .rows import Gather, result_dtype
 
 
 @contextmanager

@@ -1,13 +1,15 @@
 """The fused head: log-probabilities, entropy and nucleus entropy from hidden states, without the logits."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from trl_entropy.functional import fused_torch
-from trl_entropy.functional.dense import check_settings, check_tensors, held_in_full, product_dtype
-from trl_entropy.functional.rows import Gather, Rows, Settings
+from . import fused_torch
+from .dense import check_settings, check_tensors, held_in_full, product_dtype
+from .rows import Gather, Rows, Settings
 
 
 # Bytes of the one tile of products that is alive at a time. A GPU wants many rows: every tile moves the weight's gradient
@@ -68,6 +70,18 @@ def fused_log_probs(
     return outputs if return_nucleus_size else outputs[:3]
 
 
+def tile_functions(device: torch.device, product: torch.dtype) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The `fold_tile` and `unfold_tile` for this device: Triton kernels on CUDA, torch elsewhere.
+
+    float64 products, and machines without Triton, take the torch tiles everywhere. The results are the same, to rounding.
+    """
+    if device.type == "cuda" and product != torch.float64 and find_spec("triton") is not None:
+        from . import fused_triton  # here, because it needs Triton
+
+        return fused_triton.fold_tile, fused_triton.unfold_tile
+    return fused_torch.fold_tile, fused_torch.unfold_tile
+
+
 class _FusedHead(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -87,7 +101,7 @@ class _FusedHead(torch.autograd.Function):
             tiles = _Tiles(hidden, weight, bias, settings, tile_bytes)
             for here in tiles.slices():
                 tile = tiles.project(here)
-                tiles.backend.fold_tile(tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here])
+                tiles.fold(tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here])
         if settings.top_p == 1:
             rows.nucleus_entropy.copy_(rows.entropy)
         ctx.save_for_backward(hidden, weight, bias, targets, *rows.tensors())
@@ -121,9 +135,7 @@ class _FusedHead(torch.autograd.Function):
             for here in tiles.slices():
                 tile = tiles.project(here)
                 gradients = tuple(None if g is None else g[here].to(settings.result).contiguous() for g in asked)
-                tiles.backend.unfold_tile(
-                    tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here], gradients
-                )
+                tiles.unfold(tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here], gradients)
                 tiles.accumulate(here, grad_hidden, grad_weight, grad_bias)
         return (
             None if grad_hidden is None else grad_hidden.to(hidden.dtype),
@@ -148,7 +160,7 @@ class _Tiles:
         self.hidden, self.weight, self.dtype = hidden, weight, dtype
         self.vocab = len(weight)
         self.bias = None if bias is None else bias.to(dtype)
-        self.backend = fused_torch
+        self.fold, self.unfold = tile_functions(hidden.device, dtype)
         columns = fused_torch.padded(self.vocab)
         if tile_bytes is None:
             tile_bytes = max(TILE_BYTES.get(hidden.device.type, TILE_BYTES["cpu"]), columns * dtype.itemsize)

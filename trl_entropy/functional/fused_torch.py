@@ -2,8 +2,8 @@
 
 import torch
 
-from trl_entropy.functional.cutoff import BLOCK, largest, search, settle
-from trl_entropy.functional.rows import Rows, Settings
+from .cutoff import BLOCK, largest, search, settle
+from .rows import Rows, Settings
 
 
 CACHE_BYTES = 5 * 2**19  # of one working buffer

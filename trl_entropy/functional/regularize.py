@@ -46,9 +46,7 @@ def anchored_penalty(
     return coef * fixed**2 + 2 * coef * fixed * (entropy - entropy.detach())
 
 
-def kl_cov_penalty(
-    logps: torch.Tensor, old_logps: torch.Tensor, selected: torch.Tensor, coef: float
-) -> torch.Tensor:
+def kl_cov_penalty(logps: torch.Tensor, old_logps: torch.Tensor, selected: torch.Tensor, coef: float) -> torch.Tensor:
     r"""KL-Cov's per-token loss, `coef * |logp_t - old_logp_t|` on the selected tokens (arXiv 2505.22617, section 4.3).
 
     Its gradient is `coef * sign(logp_t - old_logp_t)` on the log-probability: full strength however small the move,

@@ -122,5 +122,6 @@ def _frontier(axis: Any, results: dict[str, Any]) -> None:
         )
     x, y = start["pass@1"]["mean"], start["pass@16"]["mean"]
     axis.plot(x, y, marker="*", markersize=12, color="#222222", linestyle="none", zorder=5)
-    axis.annotate("start", (x, y), xytext=(9, 0), textcoords="offset points", va="center")
+    axis.annotate("start", (x, y), xytext=(8, 5), textcoords="offset points")
+    axis.margins(0.09)
     axis.set(title="d  Along training: up and right is better", xlabel="pass@1", ylabel="pass@16")

@@ -11,8 +11,8 @@ _SPACING = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[,;!]|(?<!\d)\s+|\s+(
 def quick_verdict(gold: str, answer: str) -> str | None:
     r"""`"equal"` for the same text up to spacing, either verdict for two plain integers or fractions, else None.
 
-    Most answers of AIME, AMC and GSM8K are integers, and most right answers are spelled as the gold is: a worker, whose
-    parser takes about 10 ms an answer, is asked about the others.
+    Most answers of AIME, AMC and GSM8K are integers, and most right answers are spelled as the gold is: a worker,
+    whose parser takes about 10 ms an answer, is asked about the others.
 
     Example:
         >>> quick_verdict("042", "42"), quick_verdict(r"\frac{2}{4}", "1/2"), quick_verdict("7", "7.0")

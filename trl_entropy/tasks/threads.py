@@ -10,7 +10,7 @@ import torch
 def one_thread() -> Iterator[None]:
     """Let torch use one thread inside the block, and as many as before after it.
 
-    Sums are added up in another order with another number of threads, and a sampled token can tip over on the last bit.
+    Sums are added up in another order with another number of threads, and one last bit can tip a sampled token.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

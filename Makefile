@@ -1,0 +1,36 @@
+# Each target sets up what it needs by itself, in .venv. `make demo` and `make test` are all a newcomer types.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check lint bench clean help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY)  ## train plain GRPO and SIREN on the built-in task, evaluate both, draw the picture
+	$(BIN)/trl-entropy demo --output-dir runs/demo
+
+test: $(READY)  ## the fast tests, about two minutes
+	$(BIN)/python -m pytest -q -n auto -m "not slow and not distributed and not gpu"
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check: lint test  ## what CI runs: style, types, every test that needs no GPU
+	$(BIN)/python -m pytest -q -m "(slow or distributed) and not gpu"
+
+bench: $(READY)  ## time and memory of the fused nucleus head
+	$(BIN)/python scripts/bench_head.py
+
+clean:  ## remove the environment and the runs
+	rm -rf $(VENV) runs

@@ -1,0 +1,127 @@
+"""`trl-entropy law RUN...`: fit the entropy law to runs, with a table, a figure and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from ..law.runs import RunLaw
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    """Add the `law` command to a parser's subcommands."""
+    parser = subparsers.add_parser(
+        "law",
+        help="fit R = -a exp(H) + b to runs and forecast their ceiling",
+        description=(
+            "Fit the entropy law R = -a exp(H) + b (arXiv 2505.22617) to one or several runs: coefficients with "
+            "intervals, a verdict, and the error of a forecast from the first part of the run."
+        ),
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder, trainer_state.json, JSONL, CSV, TensorBoard, W&B offline or trackio file",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, metavar="STEM", help="write STEM.png, STEM.svg and STEM.json"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--entropy", default=None, metavar="KEY", help="metric to use as H (default: entropy)")
+    parser.add_argument("--reward", default=None, metavar="KEY", help="metric to use as R (default: reward)")
+    parser.add_argument(
+        "--forecast", type=float, default=0.15, metavar="SHARE", help="first share of a run to forecast from (0.15)"
+    )
+    parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, print and draw. Returns 0 when every run was fitted, 1 when some were not, 2 when none was."""
+    from ..law.runs import law_of_run
+    from ..runlog import RunLogError, read_runs
+
+    for name, value in (("--forecast", args.forecast), ("--confidence", args.confidence)):
+        if not 0 < value < 1:
+            print(f"trl-entropy law: {name} is {value}: give a number strictly between 0 and 1.", file=sys.stderr)
+            return 2
+    laws, failed = [], 0
+    for path in args.runs:
+        try:
+            found = read_runs(path)
+        except RunLogError as error:
+            print(f"trl-entropy law: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        for item in found:
+            for problem in item.problems:
+                print(f"trl-entropy law: {problem}", file=sys.stderr)
+            try:
+                laws.append(law_of_run(item, args.entropy, args.reward, args.forecast, args.confidence))
+            except (RunLogError, ValueError) as error:
+                print(f"trl-entropy law: {error}", file=sys.stderr)
+                failed += 1
+    if not laws:
+        return 2
+    report = json.dumps([law.as_dict() for law in laws], indent=2, allow_nan=False)
+    print(report if args.json else table(laws))
+    if args.out is not None:
+        _write(args.out, laws, report)
+    return 1 if failed else 0
+
+
+def table(laws: list[RunLaw]) -> str:
+    """The fits as text: a line of figures for each run, and under it every reason against the fit."""
+    width = max(len("run"), *(len(law.run.name) for law in laws))
+    lines = [
+        f"{'run':{width}}  {'points':>6}  {'a':>24}  {'b':>24}  {'ceiling b-a':>24}  {'R2':>5}  verdict",
+    ]
+    for law in laws:
+        fit = law.fit
+        cells = (
+            (fit.a, fit.a_interval),
+            (fit.b, fit.b_interval),
+            (fit.ceiling, fit.ceiling_interval),
+        )
+        shown = "  ".join(f"{_with_interval(*cell):>24}" for cell in cells)
+        lines.append(f"{law.run.name:{width}}  {fit.points:>6}  {shown}  {fit.r2:>5.2f}  {fit.verdict}")
+        lines += [f"{'':{width}}  - {reason}" for reason in fit.reasons]
+        if law.run.method not in ("plain", "unknown"):
+            lines.append(f"{'':{width}}  - this run controls entropy ({law.run.method}); the law is that of plain runs")
+        if law.forecast is not None:
+            forecast = law.forecast
+            lines.append(
+                f"{'':{width}}  forecast from the first {forecast.cut} points: ceiling {forecast.fit.ceiling:.3g}, error "
+                f"on the rest RMSE {forecast.rmse:.3g}, mean {forecast.overshoot:+.3g} (paper: 0.9 % of score)"
+            )
+        lines.append(f"{'':{width}}  points: {law.source}, from {law.run.source}")
+    return "\n".join(lines)
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    if interval[0] != interval[0]:
+        return f"{value:.3g}"
+    return f"{value:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"
+
+
+def _write(stem: Path, laws: list[RunLaw], report: str) -> None:
+    from ..plots.law import LawLine, plot_law
+    from ..plots.style import METHODS, paper_style, save_figure, series_style
+
+    styles = [series_style(i, law.run.name) for i, law in enumerate(laws)]
+    if len(laws) == 1 and laws[0].run.method in METHODS:
+        styles = [METHODS[laws[0].run.method]]
+    with paper_style():
+        figure = plot_law(
+            [LawLine(x.entropy, x.reward, x.fit, s, x.forecast) for x, s in zip(laws, styles, strict=True)]
+        )
+        written = save_figure(figure, stem)
+    json_path = written[0].with_suffix(".json")
+    json_path.write_text(report + "\n", encoding="utf-8")
+    print("written: " + ", ".join(str(path) for path in (*written, json_path)), file=sys.stderr)

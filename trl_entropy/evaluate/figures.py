@@ -1,0 +1,70 @@
+"""All figures from the grades of one set of samples."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .estimators import distinct_correct, maj_at_k, pass_at_k
+from .grading import Grade
+from .intervals import bootstrap_interval
+from .sampling import Completion
+
+
+def problem_figures(
+    grades: Sequence[Sequence[Grade]], completions: Sequence[Sequence[Completion]], ks: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Figures of every problem, each of shape (problems,).
+
+    | name | figure |
+    |---|---|
+    | `avg@n` | share of correct samples: pass@1 |
+    | `pass@k` | `pass_at_k`, exact |
+    | `maj@k` | `maj_at_k`, exact expectation over subsets |
+    | `distinct_correct` | different correct answers among the n: expressions for countdown, spellings for math |
+    | `distinct` | different answers among the n, up to equality; missing ones do not count |
+    | `tokens` | mean length in tokens |
+    | `truncated` | share of samples cut at the limit |
+    | `no_answer` | share of samples without an answer |
+    | `entropy` | mean entropy of a sample's tokens, in nats, averaged over the samples; NaN if the engine gives none |
+
+    Raises:
+        ValueError: if the problems differ in n, or a k exceeds it.
+    """
+    n = len(grades[0])
+    if any(len(group) != n for group in grades):
+        raise ValueError("Every problem needs the same number of samples.")
+    correct = np.array([[g.correct for g in group] for group in grades])
+    figures: dict[str, np.ndarray] = {f"avg@{n}": correct.mean(axis=1)}
+    for k in ks:
+        figures[f"pass@{k}"] = np.asarray(pass_at_k(n, correct.sum(axis=1), k))
+    for k in ks:
+        if k > 1:  # maj@1 is avg@n
+            figures[f"maj@{k}"] = np.array(
+                [maj_at_k([g.label for g in group], [g.correct for g in group], k) for group in grades]
+            )
+    figures["distinct_correct"] = np.array(
+        [distinct_correct([g.answer for g in group], [g.correct for g in group]) for group in grades], dtype=float
+    )
+    figures["distinct"] = np.array([len({g.label for g in group} - {None}) for group in grades], dtype=float)
+    figures["tokens"] = np.array([np.mean([c.tokens for c in group]) for group in completions])
+    figures["truncated"] = np.array([np.mean([c.truncated for c in group]) for group in completions])
+    figures["no_answer"] = np.array([np.mean([g.answer is None for g in group]) for group in grades])
+    figures["entropy"] = np.array(
+        [np.mean([np.nan if c.entropy is None else c.entropy for c in group]) for group in completions]
+    )
+    return figures
+
+
+def summary(figures: dict[str, np.ndarray], confidence: float = 0.95) -> dict[str, dict[str, float]]:
+    """`{name: {mean, low, high}}` over problems, low and high a bootstrap interval; figures with a NaN are left out."""
+    result = {}
+    for name, values in figures.items():
+        if not np.isnan(values).any():
+            low, high = bootstrap_interval(values, confidence)
+            result[name] = {"mean": float(values.mean()), "low": low, "high": high}
+    return result
+
+
+def mean_over_seeds(runs: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Each problem's figure averaged over seeds, for one interval over problems."""
+    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}

@@ -1,0 +1,61 @@
+"""Which model is meant, checked before anything heavy is imported; loaded when it is first needed."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .sampling import Completion, Engine, Sampling
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def check_model(model: str) -> None:
+    """Raise unless `model` is a folder with a model or an adapter, or could be a hub id.
+
+    Raises:
+        FileNotFoundError: for a path that does not exist.
+        ValueError: for a folder without `config.json` or `adapter_config.json`, or a name no hub id can have.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+            raise ValueError(
+                f"{model} holds neither config.json nor adapter_config.json. Give the folder that "
+                "save_pretrained wrote, often a checkpoint-N inside the run."
+            )
+    elif path.exists():
+        raise ValueError(f"{model} is a file. Give a folder or a Hub id.")
+    elif model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise FileNotFoundError(f"There is no folder {model}.")
+    elif not _HUB_ID.fullmatch(model):
+        raise ValueError(f"{model!r} is neither a folder nor a possible Hub id (NAME or USER/NAME).")
+
+
+def slug(model: str) -> str:
+    """A folder name for a model.
+
+    Example:
+        >>> slug("Qwen/Qwen2.5-0.5B"), slug("runs/siren/checkpoint-100/")
+        ('Qwen--Qwen2.5-0.5B', 'runs--siren--checkpoint-100')
+    """
+    return re.sub(r"[^\w.-]+", "--", model).strip("-.") or "model"
+
+
+class LazyEngine:
+    """An engine whose model is loaded at its first use: a finished evaluation is tabulated without it."""
+
+    def __init__(self, name: str, load: Callable[[], Engine]):
+        self.name, self._load = name, load
+        self._engine: Engine | None = None
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
+
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        return self._loaded().lengths(prompts)
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        return self._loaded().generate(prompts, sampling, seeds)

@@ -1,0 +1,154 @@
+"""What an evaluation leaves behind: one JSON, samples as Parquet, a Markdown table, and points for the entropy law."""
+
+import json
+import platform
+import re
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .figures import mean_over_seeds, summary
+from .intervals import paired_test
+from .run import Evaluation
+
+
+PACKAGES = ("trl-entropy", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "sympy", "datasets", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that decide the figures."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict[str, Any]:
+    """The content of `results.json`: settings, versions, figures by run and over seeds, counts by problem, tests."""
+    runs = [
+        {
+            "model": e.model,
+            "benchmark": e.benchmark,
+            "seed": e.seed,
+            "figures": e.summary,
+            "problems": [
+                {
+                    "id": problem.id,
+                    "gold": problem.gold,
+                    "n": len(group),
+                    "c": sum(g.correct for g in group),
+                    "verdicts": _counts(group),
+                    **{name: _number(values[i]) for name, values in e.figures.items()},
+                }
+                for i, (problem, group) in enumerate(zip(e.problems, e.grades, strict=True))
+            ],
+        }
+        for e in evaluations
+    ]
+    over_seeds = [
+        {"model": model, "benchmark": benchmark, "seeds": [e.seed for e in group], "figures": summary(figures)}
+        for (model, benchmark), group, figures in _groups(evaluations)
+    ]
+    return {
+        "format": 1,
+        "settings": settings,
+        "versions": versions(),
+        "figures": over_seeds,
+        "comparisons": comparisons(evaluations),
+        "runs": runs,
+    }
+
+
+def comparisons(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Each model against the first one, benchmark by benchmark: difference, interval, p of the paired test."""
+    groups = _groups(evaluations)
+    rows = []
+    for (model, benchmark), _, figures in groups:
+        baseline_model, baseline = next((m, f) for (m, b), _, f in groups if b == benchmark)
+        if model == baseline_model:
+            continue
+        for name, values in figures.items():
+            if name.startswith(("avg@", "pass@", "maj@")) or name in ("distinct_correct", "entropy"):
+                if np.isnan(values).any() or np.isnan(baseline[name]).any():
+                    continue
+                test = paired_test(baseline[name], values)
+                rows.append({"model": model, "baseline": baseline_model, "benchmark": benchmark, "figure": name})
+                rows[-1] |= {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p_value}
+    return rows
+
+
+def _groups(
+    evaluations: Sequence[Evaluation],
+) -> list[tuple[tuple[str, str], list[Evaluation], dict[str, np.ndarray]]]:
+    keys = list(dict.fromkeys((e.model, e.benchmark) for e in evaluations))
+    grouped = [(key, [e for e in evaluations if (e.model, e.benchmark) == key]) for key in keys]
+    return [(key, group, mean_over_seeds([e.figures for e in group])) for key, group in grouped]
+
+
+def _counts(group: Sequence[Any]) -> dict[str, int]:
+    verdicts = [g.verdict for g in group]
+    return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def write_samples(evaluation: Evaluation, path: Path) -> None:
+    """One row a sample: problem, prompt, completion, answer, verdict, vote, length, truncation, entropy."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [
+        {
+            "problem": problem.id,
+            "sample": j,
+            "prompt": problem.prompt,
+            "gold": problem.gold,
+            "completion": c.text.encode("utf-8", "replace").decode(),
+            "answer": g.answer.encode("utf-8", "replace").decode() if g.answer is not None else None,
+            "verdict": g.verdict,
+            "correct": g.correct,
+            "vote": None if g.label is None else str(g.label).encode("utf-8", "replace").decode(),
+            "tokens": c.tokens,
+            "truncated": c.truncated,
+            "entropy": c.entropy,
+        }
+        for problem, completions, grades in zip(
+            evaluation.problems, evaluation.completions, evaluation.grades, strict=True
+        )
+        for j, (c, g) in enumerate(zip(completions, grades, strict=True))
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def law_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Points `{step, entropy, reward, source, ...}` for the law `R = b - a exp(H)`, one an evaluation with an entropy.
+
+    `reward` is avg@n, `entropy` the mean token entropy in nats. `step` is N for a model path that ends in
+    `checkpoint-N`, else the model's place in the list, from 0: give the checkpoints of one run in their order.
+    """
+    models = list(dict.fromkeys(e.model for e in evaluations))
+    rows = []
+    for e in evaluations:
+        entropy = float(e.figures["entropy"].mean())
+        if np.isnan(entropy):
+            continue
+        match = re.search(r"checkpoint-(\d+)/?$", e.model)
+        score = float(next(values for name, values in e.figures.items() if name.startswith("avg@")).mean())
+        row = {"step": int(match[1]) if match else models.index(e.model), "entropy": entropy, "reward": score}
+        rows.append({**row, "source": "eval", "model": e.model, "benchmark": e.benchmark, "seed": e.seed})
+    return rows
+
+
+def append_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Append rows to a JSONL file."""
+    with path.open("a", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")

@@ -1,0 +1,123 @@
+"""One evaluation: a model on a benchmark with one seed, drawn once, graded once."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .benchmarks import Grader
+from .figures import problem_figures, summary
+from .grading import Grade, grade
+from .problems import Problem
+from .sampling import Completion, Engine, Sampling, plan, row_seed
+from .store import SampleStore
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found: samples and grades problem by problem, per-problem figures and their summary."""
+
+    model: str
+    benchmark: str
+    seed: int
+    problems: list[Problem]
+    completions: list[list[Completion]]
+    grades: list[list[Grade]]
+    figures: dict[str, np.ndarray]
+
+    @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        return summary(self.figures)
+
+
+def draw(
+    engine: Engine,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    batch_size: int,
+    store: SampleStore | None = None,
+    progress: bool = False,
+) -> list[list[Completion]]:
+    """n completions of each problem. With a store, what it holds is not drawn again and each batch is written to it."""
+    from tqdm import tqdm
+
+    samples = store.samples if store is not None else {}
+    rows = sampling.n * len(problems)
+    if len(samples) == rows:  # nothing left to draw: the engine need not even load its model
+        return [[samples[i, j] for j in range(sampling.n)] for i in range(len(problems))]
+    lengths = engine.lengths([problem.prompt for problem in problems])
+    with tqdm(total=rows, initial=len(samples), unit="sample", disable=not progress, file=sys.stderr) as bar:
+        for batch in plan(lengths, sampling.n, batch_size):
+            missing = [row for row in batch if row not in samples]
+            if not missing:
+                continue
+            # The whole batch is drawn again, so that a resumed evaluation has the samples of an uninterrupted one.
+            drawn = engine.generate(
+                [problems[i].prompt for i, _ in batch], sampling, [row_seed(sampling.seed, i, j) for i, j in batch]
+            )
+            found = dict(zip(batch, drawn, strict=True))
+            if store is not None:
+                store.add(missing, [found[row] for row in missing])
+            else:
+                samples.update(found)
+            bar.update(len(missing))
+    return [[samples[i, j] for j in range(sampling.n)] for i in range(len(problems))]
+
+
+def evaluate(
+    engine: Engine,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    ks: Sequence[int],
+    grader: Grader = "math",
+    batch_size: int = 64,
+    model: str = "model",
+    benchmark: str = "problems",
+    folder: Path | None = None,
+    overwrite: bool = False,
+    extra_settings: dict[str, Any] | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Draw, grade and measure.
+
+    Args:
+        engine: what generates.
+        problems: what is asked.
+        sampling: n, temperature, top_p, length and seed.
+        ks: the k of pass@k and maj@k, each in 1..n.
+        grader: `"math"` or `"countdown"`.
+        batch_size: rows generated together. Part of what decides the samples of `TransformersEngine`.
+        model, benchmark: names for the tables.
+        folder: where the samples go, and are looked for; None keeps them in memory.
+        overwrite, extra_settings: see `SampleStore`.
+        progress: a progress bar on stderr.
+
+    Example:
+        ```python
+        engine = TransformersEngine(model, tokenizer)
+        problems = load_problems(benchmark_named("countdown"), limit=100)
+        sampling = Sampling(n=8, temperature=1.0, max_new_tokens=16)
+        result = evaluate(engine, problems, sampling, ks=[1, 8], grader="countdown")
+        result.summary["pass@8"]["mean"]
+        ```
+    """
+    check_ks(ks, sampling.n)
+    store = None
+    if folder is not None:
+        settings = {**asdict(sampling), "engine": engine.name, "batch_size": batch_size, "model": model}
+        settings |= {"benchmark": benchmark, "problems": [p.id for p in problems], **(extra_settings or {})}
+        store = SampleStore(folder, settings, overwrite)
+    completions = draw(engine, problems, sampling, batch_size, store, progress)
+    grades = grade(problems, [[c.text for c in group] for group in completions], grader)
+    figures = problem_figures(grades, completions, ks)
+    return Evaluation(model, benchmark, sampling.seed, list(problems), completions, grades, figures)
+
+
+def check_ks(ks: Sequence[int], n: int) -> None:
+    """Raise a ValueError unless every k lies in 1..n."""
+    bad = [k for k in ks if not 1 <= k <= n]
+    if bad or not ks:
+        raise ValueError(f"k must lie in 1..n = {n}, got {bad or 'none'}. Draw more samples or ask for smaller k.")

@@ -1,0 +1,188 @@
+"""Generation with transformers: left-padded batches, exact token entropies, the global random state left alone."""
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+
+from .sampling import Completion, Sampling
+
+
+class TransformersEngine:
+    """Generates with a model that lies in this process.
+
+    Args:
+        model: a causal language model. Its mode (train, eval) and its gradient checkpointing are restored after use.
+        tokenizer: its tokenizer. A chat template, if it has one, is applied unless `chat` says otherwise.
+        chat: `"auto"`, `"always"` or `"never"`.
+        system_prompt: a system message, only with a chat template.
+
+    Raises:
+        ValueError: for `chat="always"`, or a system prompt, with a tokenizer that has no chat template.
+    """
+
+    name = "transformers"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        chat: str = "auto",
+        system_prompt: str | None = None,
+    ):
+        self.model, self.tokenizer, self.system_prompt = model, tokenizer, system_prompt
+        self.templated = uses_chat_template(tokenizer, chat, system_prompt)
+        self.ends = end_tokens(model, tokenizer)
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.ends[0]
+
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self._encode(prompts)]
+
+    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        texts = [
+            render(self.tokenizer, prompt, self.system_prompt) if self.templated else prompt for prompt in prompts
+        ]
+        # A chat template writes its own special tokens.
+        return self.tokenizer(texts, add_special_tokens=not self.templated)["input_ids"]  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        """One completion a prompt. The batch is seeded by its first row's seed."""
+        rows = self._encode(prompts)
+        width, device = max(map(len, rows)), self.model.device
+        ids = torch.tensor([[self.pad] * (width - len(row)) + row for row in rows], device=device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+        recorder = EntropyRecorder()
+        drawn = sampling.temperature > 0
+        options: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        with keep_random_state(self.model.device), evaluating(self.model):
+            torch.manual_seed(seeds[0])
+            output = self.model.generate(  # type: ignore[operator]
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=drawn,
+                max_new_tokens=sampling.max_new_tokens,
+                eos_token_id=self.ends,
+                pad_token_id=self.pad,
+                logits_processor=LogitsProcessorList([recorder]),
+                use_cache=True,
+                **(options if drawn else {"temperature": None, "top_p": None, "top_k": None}),
+            )
+        tokens = output[:, width:]
+        entropies = recorder.entropies()[:, : tokens.shape[1]]
+        return [self._completion(row, entropy) for row, entropy in zip(tokens.cpu(), entropies, strict=True)]
+
+    def _completion(self, tokens: torch.Tensor, entropy: torch.Tensor) -> Completion:
+        is_end = torch.isin(tokens, torch.tensor(self.ends))
+        ended = bool(is_end.any())
+        length = int(is_end.int().argmax()) + 1 if ended else len(tokens)
+        text = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
+        return Completion(str(text), length, not ended, float(entropy[:length].mean()))
+
+
+class EntropyRecorder(LogitsProcessor):
+    """Records the entropy of the raw next-token distributions; transformers calls it before temperature and top-p."""
+
+    def __init__(self):
+        self._steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        logps = scores.float().log_softmax(-1)
+        # A forbidden token (-inf) has probability 0 and adds nothing; 0 * -inf would be NaN.
+        self._steps.append(-(logps.exp() * logps.clamp_min(-1e4)).sum(-1))
+        return scores
+
+    def entropies(self) -> torch.Tensor:
+        """(B, T) in nats, on the CPU."""
+        return torch.stack(self._steps, dim=1).cpu()
+
+
+@contextlib.contextmanager
+def keep_random_state(device: torch.device) -> Iterator[None]:
+    """Restore the random states of Python, numpy, the CPU and `device` on leaving: a training run must not notice."""
+    python, array = random.getstate(), np.random.get_state()
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)
+
+
+@contextlib.contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode without gradient checkpointing (which forbids the cache), both restored on leaving."""
+    modes = {module: module.training for module in model.modules()}
+    checkpointed = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
+    model.eval()
+    for module in checkpointed:
+        module.gradient_checkpointing = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module in checkpointed:
+            module.gradient_checkpointing = True  # type: ignore[assignment]
+        for module, training in modes.items():
+            module.training = training
+
+
+def uses_chat_template(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str | None) -> bool:
+    """Whether prompts become chat messages; an error where that is asked of a tokenizer without a template."""
+    has = bool(getattr(tokenizer, "chat_template", None))
+    if not has and (chat == "always" or system_prompt is not None):
+        raise ValueError("A chat template or system prompt is asked for, but the tokenizer has no chat template.")
+    return has and chat != "never"
+
+
+def render(tokenizer: PreTrainedTokenizerBase, prompt: str, system_prompt: str | None) -> str:
+    """A prompt as the text of a chat that waits for the assistant."""
+    messages = [{"role": "system", "content": system_prompt}] if system_prompt is not None else []
+    messages.append({"role": "user", "content": prompt})
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that end a completion: those of the generation config (chat models have several) and the tokenizer's."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    found = list(configured) if isinstance(configured, (list, tuple)) else [configured]
+    found = [i for i in dict.fromkeys([*found, tokenizer.eos_token_id]) if i is not None]
+    if not found:
+        raise ValueError("Neither the model nor the tokenizer names an end token; set eos_token_id in either.")
+    return found
+
+
+def load_transformers(
+    model: str, dtype: str = "auto", device: str | None = None, revision: str | None = None, **options: Any
+) -> TransformersEngine:
+    """Load a hub id, a local path or a PEFT adapter (its base model is read from its configuration, and merged)."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = adapter_base(model, revision)
+    loaded = AutoModelForCausalLM.from_pretrained(base or model, dtype=dtype, revision=None if base else revision)
+    if base:
+        from peft import PeftModel
+
+        loaded = PeftModel.from_pretrained(loaded, model, revision=revision).merge_and_unload()
+    own_tokenizer = not base or not Path(model).is_dir() or (Path(model) / "tokenizer_config.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(model if own_tokenizer else base)
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return TransformersEngine(loaded.to(place).eval(), tokenizer, **options)
+
+
+def adapter_base(model: str, revision: str | None = None) -> str | None:
+    """The base model of a PEFT adapter, None if `model` is a whole model."""
+    from peft import PeftConfig
+    from transformers.utils import cached_file
+
+    if Path(model).is_dir():
+        if not (Path(model) / "adapter_config.json").is_file() or (Path(model) / "config.json").is_file():
+            return None
+    elif not cached_file(model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False):
+        return None
+    return PeftConfig.from_pretrained(model, revision=revision).base_model_name_or_path

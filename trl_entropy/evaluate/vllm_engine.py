@@ -1,0 +1,101 @@
+"""Generation with vLLM: one request a row, each with its own seed."""
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .sampling import Completion, Sampling
+from .transformers_engine import adapter_base, render, uses_chat_template
+
+
+def vllm_is_usable() -> bool:
+    """Whether vLLM is installed and a CUDA device is there."""
+    if importlib.util.find_spec("vllm") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+class VLLMEngine:
+    """Generates with vLLM.
+
+    The entropy is None, except at temperature 1 and top_p 1, where minus the mean log-probability of the sampled
+    tokens is an unbiased estimate of it and is used: vLLM does not return whole distributions.
+
+    Args:
+        model: a hub id, a local path or a LoRA adapter.
+        chat, system_prompt: as in `TransformersEngine`.
+        dtype, revision, tensor_parallel_size, gpu_memory_utilization: handed to `vllm.LLM`.
+    """
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        model: str,
+        chat: str = "auto",
+        system_prompt: str | None = None,
+        dtype: str = "auto",
+        revision: str | None = None,
+        tensor_parallel_size: int = 1,
+        gpu_memory_utilization: float = 0.9,
+    ):
+        from vllm import LLM  # type: ignore[import-not-found]
+
+        base, options = adapter_base(model, revision), {}
+        self._adapter: Any = None
+        if base:
+            from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
+
+            rank = json.loads((Path(model) / "adapter_config.json").read_text())["r"] if Path(model).is_dir() else 64
+            options = {"enable_lora": True, "max_lora_rank": max(8, rank)}
+            self._adapter = LoRARequest("adapter", 1, model)
+        self.llm = LLM(
+            model=base or model,
+            dtype=dtype,
+            revision=None if base else revision,
+            tensor_parallel_size=tensor_parallel_size,
+            gpu_memory_utilization=gpu_memory_utilization,
+            **options,
+        )
+        self.tokenizer, self.system_prompt = self.llm.get_tokenizer(), system_prompt
+        self.templated = uses_chat_template(self.tokenizer, chat, system_prompt)
+
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self._encode(prompts)]
+
+    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        texts = [
+            render(self.tokenizer, prompt, self.system_prompt) if self.templated else prompt for prompt in prompts
+        ]
+        return self.tokenizer(texts, add_special_tokens=not self.templated)["input_ids"]
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+        """One completion a prompt, each request with its own seed."""
+        from vllm import SamplingParams  # type: ignore[import-not-found]
+
+        unmodified = sampling.temperature == 1.0 and sampling.top_p == 1.0
+        parameters = [
+            SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_new_tokens,
+                seed=seed,
+                logprobs=0 if unmodified else None,
+            )
+            for seed in seeds
+        ]
+        requests = [{"prompt_token_ids": ids} for ids in self._encode(prompts)]
+        outputs = self.llm.generate(requests, parameters, lora_request=self._adapter, use_tqdm=False)
+        return [_completion(output.outputs[0]) for output in outputs]
+
+
+def _completion(output: Any) -> Completion:
+    entropy = None
+    if output.logprobs:
+        logps = [step[token].logprob for step, token in zip(output.logprobs, output.token_ids, strict=True)]
+        entropy = -sum(logps) / len(logps)
+    return Completion(output.text, len(output.token_ids), output.finish_reason == "length", entropy)

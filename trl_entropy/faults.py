@@ -1,0 +1,217 @@
+"""What a run does when something goes wrong in flight: a step is left out, or every process stops with the same error.
+
+All processes take the same decision, because one that stops alone leaves the others waiting in a collective.
+
+| fault | what happens |
+|---|---|
+| a reward is NaN or None | TRL gives that completion the advantage 0; `faults/unscored_completions` counts it |
+| a reward is infinite, or a reward function raises | [`RewardError`] on every process, with the function's name |
+| a reward function takes longer than `reward_timeout` | the same |
+| a gradient is NaN or infinite at the end of a step | no update; `faults/skipped_updates` counts it |
+| twenty such steps in a row | [`NonFiniteError`]: the weights are still good |
+| the loss is not finite under DeepSpeed, which steps inside `backward` | [`NonFiniteError`] before that |
+| a checkpoint cannot be written | [`SaveError`]; what was written of it is removed, older ones stay |
+"""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, broadcast_object_list
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from . import checkpoints
+from .reward_watch import RewardError, watched
+
+
+if TYPE_CHECKING:
+    from transformers import Trainer as _Base
+else:
+    _Base = object
+
+logger = logging.getLogger(__name__)
+
+SKIPS_IN_A_ROW = 20
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient is NaN or infinite, and leaving the update out is impossible or no longer helps."""
+
+
+def all_true(accelerator: Accelerator, here: bool) -> bool:
+    """Whether `here` holds on every process: one number a process."""
+    failures = torch.tensor(float(not here), device=accelerator.device)
+    return accelerator.reduce(failures, reduction="sum").item() == 0
+
+
+def finite_gradients(model: torch.nn.Module) -> bool:
+    """Whether every gradient that this process holds is finite: its shard, where the model is sharded."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [g.to_local() if hasattr(g, "to_local") else g for g in gradients]
+    if not gradients:
+        return True
+    # A sum of magnitudes in float32 is NaN or infinite if an entry is; one pass, one transfer to the host
+    sums = torch._foreach_norm(gradients, 1, dtype=torch.float32)
+    return bool(torch.stack([s.to(sums[0].device) for s in sums]).isfinite().all())
+
+
+class SkipNonFiniteUpdates(TrainerCallback):
+    """Drops the gradients of an optimizer step when one of them, on any process, is not finite."""
+
+    def __init__(self, trainer: Any):
+        self.trainer = trainer
+        self.in_a_row = 0
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        accelerator = self.trainer.accelerator
+        if accelerator.distributed_type == DistributedType.DEEPSPEED:
+            _check_deepspeed_step(self.trainer.model_wrapped, state.global_step + 1)
+        elif accelerator.scaler is None and not all_true(accelerator, finite_gradients(model)):
+            model.zero_grad(set_to_none=True)  # an optimizer passes over parameters that have no gradient
+            self._skipped(state.global_step + 1)
+        elif accelerator.scaler is None:
+            self.in_a_row = 0
+
+    def on_optimizer_step(self, args, state, control, **kwargs):
+        accelerator = self.trainer.accelerator
+        if accelerator.scaler is None:
+            return
+        if accelerator.optimizer_step_was_skipped:  # float16's scaler looks for itself, and lowers its scale
+            self._skipped(state.global_step + 1)
+        else:
+            self.in_a_row = 0
+
+    def _skipped(self, step: int) -> None:
+        self.in_a_row += 1
+        count = self.trainer.count_skipped_update()
+        logger.warning(
+            f"Step {step}: a gradient is NaN or infinite on some process, so the weights were not updated "
+            f"(updates skipped so far: {count})."
+        )
+        if self.in_a_row >= SKIPS_IN_A_ROW:
+            raise NonFiniteError(
+                f"{self.in_a_row} optimizer steps in a row had a NaN or infinite gradient, up to step {step}. The "
+                "weights are finite, but nothing is being learned. Lower learning_rate, set max_grad_norm, look for "
+                "infinite log-probabilities, and resume from the last checkpoint."
+            )
+
+
+def _check_deepspeed_step(engine: Any, step: int) -> None:
+    """DeepSpeed has updated the weights by now; stop, before anything is saved, if it used a gradient it should not."""
+    norm = engine.get_global_grad_norm()
+    if norm is not None and not torch.tensor(float(norm)).isfinite() and engine.was_step_applied():
+        raise NonFiniteError(
+            f"Step {step}: the gradient norm is {float(norm)}, and DeepSpeed has already applied it. Resume from the "
+            "last checkpoint, which was saved before; lower learning_rate or set max_grad_norm."
+        )
+
+
+class FaultTolerance(_Base):
+    """The trainer's methods that meet the faults above. Nothing changes in a step without a fault."""
+
+    _entropy_state: Any
+
+    def count_skipped_update(self) -> int:
+        """Count and log one skipped update; returns how many there were since the run began."""
+        self._entropy_state.skipped_updates += 1
+        self._metrics["train"]["faults/skipped_updates"].append(self._entropy_state.skipped_updates)
+        return self._entropy_state.skipped_updates
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        steps_in_backward = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        if steps_in_backward and self.model.training:
+            finite = bool(loss.detach().isfinite().all())
+            if not all_true(self.accelerator, finite):
+                raise NonFiniteError(
+                    f"Step {self.state.global_step + 1}: the loss is {'finite here' if finite else loss.item()}, NaN "
+                    "or infinite on some process. DeepSpeed updates the weights inside backward, so this update "
+                    "cannot be left out. The weights are good; resume from the last checkpoint."
+                )
+        return loss
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        with watched(self) as failures:
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        where = f"before step {self.state.global_step + 1}"
+        if failures:
+            name, error = failures[0]
+            all_true(self.accelerator, False)
+            raise RewardError(
+                f"The reward function {name!r} failed {where} on process {self.accelerator.process_index}: "
+                f"{type(error).__name__}: {error}. To go on without that completion's reward, return None for it."
+            ) from error
+        if not all_true(self.accelerator, True):
+            raise RewardError(f"A reward function failed {where} on another process, whose output says which.")
+        infinite = rewards.isinf().any(0).tolist()  # gathered by TRL: the same on every process
+        if any(infinite):
+            names = [name for name, bad in zip(self.reward_func_names, infinite, strict=True) if bad]
+            raise RewardError(
+                f"{', '.join(names)} returned an infinite reward {where}, which makes every advantage of its group "
+                "NaN. Return a finite number, or None for a completion that has no reward."
+            )
+        unscored = int(rewards.isnan().all(1).sum())
+        if unscored:
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["faults/unscored_completions"].append(unscored)
+        return rewards
+
+    def _save_checkpoint(self, model, trial):
+        folder = os.path.join(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.args.should_save:
+            checkpoints.unseal(folder)
+        self.accelerator.wait_for_everyone()
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # older ones go when this one is complete
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                checkpoints.seal(folder)
+        except Exception as error:
+            if self.args.should_save:
+                raise checkpoints.abandon(folder, error) from error
+            raise
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=os.path.dirname(folder),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+    def train(self, resume_from_checkpoint=None, *args, **kwargs):
+        if resume_from_checkpoint:
+            resume_from_checkpoint = self._sound_checkpoint(resume_from_checkpoint)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _sound_checkpoint(self, wanted: str | bool) -> str:
+        """The checkpoint to resume from: the one named, or with `True` the newest complete one."""
+        run = str(self.args.output_dir)
+        newest = str(wanted).lower() == "true"
+        answer: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            answer = [checkpoints.newest_complete(run) if newest else (str(wanted), {})]
+        path, flaws = broadcast_object_list(answer)[0]
+        if newest:
+            for skipped, problem in flaws.items():
+                logger.warning(f"{skipped} is not used: {problem}.")
+            if path is None:
+                raise checkpoints.IncompleteCheckpointError(
+                    f"resume_from_checkpoint=True: {run} holds no complete checkpoint"
+                    + (f" ({'; '.join(flaws)} are not)." if flaws else ".")
+                    + " Start without resume_from_checkpoint, or name one elsewhere."
+                )
+            logger.warning(f"Resuming from {path}.") if flaws else logger.info(f"Resuming from {path}.")
+        problem = checkpoints.flaw(path)
+        if not all_true(self.accelerator, problem is None):
+            other, _ = checkpoints.newest_complete(os.path.dirname(os.path.abspath(path)))
+            raise checkpoints.IncompleteCheckpointError(
+                f"{path} cannot be resumed from: {problem or 'another process finds it damaged'}. The newest complete "
+                f"checkpoint beside it is {other or 'none'}."
+            )
+        return path

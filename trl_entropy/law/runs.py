@@ -1,0 +1,82 @@
+"""The law's points of a run, and everything the law says about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runlog import Run, RunLogError
+from .fit import LawFit, fit_entropy_law
+from .forecast import LawForecast, forecast_entropy_law
+from .verdict import MIN_POINTS
+
+
+@dataclass(frozen=True)
+class RunLaw:
+    """A run's points with their fit.
+
+    Args:
+        run: The run.
+        source: Which metrics the points are, for the reader.
+        steps: Shape (n,).
+        entropy: Shape (n,), nats.
+        reward: Shape (n,).
+        fit: Of all points.
+        forecast: Fitted on the first points, held against the rest; None where the run is too short for one.
+    """
+
+    run: Run
+    source: str
+    steps: NDArray[np.int64]
+    entropy: NDArray[np.float64]
+    reward: NDArray[np.float64]
+    fit: LawFit
+    forecast: LawForecast | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "run": self.run.name,
+            "file": str(self.run.source),
+            "points": self.source,
+            "fit": self.fit.as_dict(),
+            "forecast": self.forecast.as_dict() if self.forecast else None,
+        }
+
+
+def law_of_run(
+    run: Run,
+    entropy_key: str | None = None,
+    reward_key: str | None = None,
+    fraction: float = 0.15,
+    confidence: float = 0.95,
+) -> RunLaw:
+    """Fit the law to a run and forecast it from its first part.
+
+    Without keys, the points are those of `entropy_reward.jsonl` (entropy and validation reward measured together)
+    where it has at least 8, else the training log's `entropy` and `reward`.
+
+    Args:
+        run: From `trl_entropy.runlog`.
+        entropy_key: Metric to use as H.
+        reward_key: Metric to use as R.
+        fraction: Share of the points to forecast from.
+        confidence: Of the intervals.
+
+    Raises:
+        RunLogError: If a metric was not logged, or fewer than two steps have both.
+    """
+    h_key, r_key = entropy_key or "entropy", reward_key or "reward"
+    pairs = run.metrics.get("law_pairs/entropy")
+    if not entropy_key and not reward_key and pairs is not None and len(pairs) >= MIN_POINTS:
+        h_key, r_key = "law_pairs/entropy", "law_pairs/reward"
+    steps, entropy, reward = run.pairs(h_key, r_key)
+    if len(steps) < 2:
+        raise RunLogError(f"{run.source}: {len(steps)} step(s) with both {h_key!r} and {r_key!r}; a fit needs 2.")
+    fit = fit_entropy_law(entropy, reward, confidence=confidence)
+    long_enough = len(steps) * fraction >= MIN_POINTS
+    forecast = forecast_entropy_law(entropy, reward, fraction=fraction, confidence=confidence) if long_enough else None
+    return RunLaw(run, f"{h_key} and {r_key}", np.array(steps), np.array(entropy), np.array(reward), fit, forecast)

@@ -1,0 +1,98 @@
+"""Reward against entropy, with the fitted law, its interval and its ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..law import LawFit, LawForecast
+from .style import SeriesStyle, new_figure
+
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_POINTS = 250
+
+
+@dataclass(frozen=True)
+class LawLine:
+    """One run's points and what was fitted to them.
+
+    Args:
+        entropy: Shape (n,), nats, in the order of time.
+        reward: Shape (n,).
+        fit: The law of all points.
+        style: How to draw it.
+        forecast: The law of the first points, if it shall be shown.
+    """
+
+    entropy: NDArray[np.float64]
+    reward: NDArray[np.float64]
+    fit: LawFit
+    style: SeriesStyle
+    forecast: LawForecast | None = None
+
+
+def plot_law(
+    lines: Sequence[LawLine], title: str = "The entropy law", size: tuple[float, float] | None = None
+) -> Figure:
+    """Points (H, R), the curve `R = b - a exp(H)` down to H = 0 with its interval, and the ceiling at H = 0.
+
+    A fit whose verdict is `unfit` is not drawn: its points are, and the legend says so. Points that a forecast was
+    fitted on are filled, the rest are hollow, and the forecast's curve is dotted.
+
+    Args:
+        lines: One a run.
+        title: Of the figure.
+        size: Inches.
+
+    Raises:
+        ValueError: If there is no line.
+    """
+    if not lines:
+        raise ValueError("No run to draw: give at least one LawLine.")
+    figure, axes = new_figure(size=size)
+    for line in lines:
+        color = line.style.color
+        stride = max(1, -(-len(line.entropy) // _MOST_POINTS))
+        cut = line.forecast.cut if line.forecast else len(line.entropy)
+        first = np.arange(len(line.entropy))[::stride] < cut
+        for chosen, face in ((first, color), (~first, "none")):
+            h, r = line.entropy[::stride][chosen], line.reward[::stride][chosen]
+            axes.plot(
+                h,
+                r,
+                line.style.marker,
+                color=color,
+                markerfacecolor=face,
+                alpha=0.45,
+                markersize=3,
+                markeredgewidth=0.7,
+            )
+        grid = np.linspace(0.0, float(line.entropy.max()), 120)
+        label = f"{line.style.label}: "
+        if line.fit.verdict == "unfit":
+            axes.plot([], [], line.style.marker, color=color, label=label + "no fit")
+        else:
+            low, high = line.fit.band(grid)
+            axes.fill_between(grid, low, high, color=color, alpha=0.14, linewidth=0)
+            label += f"ceiling {line.fit.ceiling:.3g}, R² {line.fit.r2:.2f}"
+            axes.plot(grid, line.fit.predict(grid), label=label, **line.style.line())
+            axes.plot([0], [line.fit.ceiling], marker="*", color=color, markersize=9, clip_on=False)
+        if line.forecast and line.forecast.fit.verdict != "unfit":
+            label = f"forecast from {line.forecast.cut} points, RMSE {line.forecast.rmse:.2g}"
+            axes.plot(grid, line.forecast.fit.predict(grid), color=color, linestyle=":", linewidth=1.4, label=label)
+    axes.set(title=title, xlabel="mean token entropy H (nats)", ylabel="reward R")
+    rewards = np.concatenate([line.reward for line in lines])
+    ceilings = [line.fit.ceiling for line in lines if line.fit.verdict != "unfit"]
+    low, high = min(rewards.min(), *ceilings, np.inf), max(rewards.max(), *ceilings, -np.inf)
+    margin = 0.08 * (high - low or 1.0)
+    axes.set_ylim(low - margin, high + margin)  # a wide interval must not flatten the points
+    axes.set_xlim(left=0.0)
+    axes.legend()
+    return figure
