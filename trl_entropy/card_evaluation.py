@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 
+_SHOWN = ("pass@", "maj@", "avg@", "distinct_correct", "entropy")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One evaluation of a model.
@@ -49,28 +52,29 @@ class Evaluation:
         ]
 
 
-def write_evaluation(folder: str | Path, name: str, evaluation: Evaluation) -> Path:
-    """Leave an evaluation in `folder/evaluation/NAME.json`, where the card finds it.
-
-    Example:
-        ```python
-        write_evaluation("outputs/siren", "after", Evaluation("trained", "countdown", {"pass@1": 0.37}, {}))
-        ```
-    """
-    path = Path(folder) / "evaluation" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"card": vars(evaluation)}, indent=2) + "\n")
-    return path
-
-
 def read_evaluations(folder: str | Path) -> list[Evaluation]:
-    """Every evaluation in `folder/evaluation/*.json`, those of other models first."""
-    found = []
-    for path in sorted(Path(folder).glob("evaluation/*.json")):
-        content = json.loads(path.read_text())
-        if "card" in content:
-            found.append(Evaluation(**content["card"]))
+    """Every evaluation in `folder/evaluation/*.json`, those of other models first.
+
+    `trl-entropy eval --model RUN --output-dir RUN/evaluation` leaves its `results.json` there.
+    """
+    found = [
+        _from_row(row, Path(folder))
+        for path in sorted(Path(folder).glob("evaluation/*.json"))
+        for row in json.loads(path.read_text()).get("figures", [])
+    ]
     return sorted(found, key=lambda evaluation: evaluation.trained)
+
+
+def _from_row(row: dict[str, Any], folder: Path) -> Evaluation:
+    trained = Path(row["model"]).resolve() == folder.resolve()
+    shown = {name: figure for name, figure in row["figures"].items() if name.startswith(_SHOWN)}
+    return Evaluation(
+        label="trained" if trained else row["name"],
+        dataset=row["benchmark"],
+        figures={name: figure["mean"] for name, figure in shown.items()},
+        intervals={name: (figure["low"], figure["high"]) for name, figure in shown.items()},
+        trained=trained,
+    )
 
 
 def evaluation_section(evaluations: list[Evaluation]) -> str:

@@ -88,7 +88,7 @@ def newest_complete(run: str | os.PathLike) -> tuple[str | None, dict[str, str]]
 
 
 def abandon(folder: str | os.PathLike, error: BaseException) -> SaveError:
-    """Remove a checkpoint that could not be written, which frees its disk space, and say what is left to resume from."""
+    """Remove a checkpoint that could not be written, which frees its space, and say what is left to resume from."""
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     good, _ = newest_complete(folder.parent)

@@ -52,6 +52,17 @@ class EntropyGRPOConfig(GRPOConfig):
         log_entropy_details (`bool`, *optional*, defaults to `False`):
             Log the entropy's quantiles and its split by the advantage's sign for plain GRPO too. They are always
             logged when a method is on.
+        entropy_guard (`str`, *optional*):
+            What to do when the mean token entropy of an optimizer step leaves the bounds below. `"stop"`: save a
+            checkpoint and end the run. `"lower"`: halve the coefficients of the entropy terms that push it further
+            out, step by step, until it is back. `None`: nothing.
+        entropy_guard_low (`float`, *optional*):
+            Lower bound, nats: below it the policy has collapsed.
+        entropy_guard_high (`float`, *optional*):
+            Upper bound, nats: above it entropy has exploded.
+        reward_timeout (`float`, *optional*):
+            Seconds after which a call of a reward function counts as failed, which ends the run on all processes.
+            `None` waits for ever.
     """
 
     siren_coef: float = field(
@@ -96,10 +107,22 @@ class EntropyGRPOConfig(GRPOConfig):
         default=False, metadata={"help": "Log entropy quantiles and the split by advantage sign for plain GRPO too."}
     )
 
+    entropy_guard: Literal["stop", "lower"] | None = field(
+        default=None, metadata={"help": "What to do when entropy leaves the bounds: stop, or lower the coefficients."}
+    )
+    entropy_guard_low: float | None = field(default=None, metadata={"help": "Guard: lower bound of entropy, in nats."})
+    entropy_guard_high: float | None = field(
+        default=None, metadata={"help": "Guard: upper bound of entropy, in nats."}
+    )
+    reward_timeout: float | None = field(
+        default=None, metadata={"help": "Seconds after which a call of a reward function counts as failed."}
+    )
+
     def __post_init__(self):
         super().__post_init__()
         self._check_ranges()
         self._check_methods()
+        self._check_guard()
         self._check_settings_without_effect()
 
     @property
@@ -143,6 +166,37 @@ class EntropyGRPOConfig(GRPOConfig):
         _require(self, "kl_cov_ratio", lambda x: 0 <= x < 1, "a fraction in [0, 1) (the paper: 0.002)")
         _require(self, "kl_cov_coef", lambda x: 0 < x < math.inf, "a finite number > 0 (the paper: 1.0)")
         _require(self, "entropy_scope", lambda x: x in ("batch", "micro_batch"), '"batch" or "micro_batch"')
+
+        _require(self, "entropy_guard", lambda x: x in (None, "stop", "lower"), '"stop", "lower" or null')
+        nats = "nats >= 0, or null for no bound"
+        _require(self, "entropy_guard_low", lambda x: x is None or 0 <= x < math.inf, nats)
+        _require(
+            self,
+            "entropy_guard_high",
+            lambda x: x is None or (self.entropy_guard_low or 0) < x < math.inf,
+            f"{nats}, above entropy_guard_low",
+        )
+        _require(self, "reward_timeout", lambda x: x is None or 0 < x < math.inf, "seconds > 0, or null")
+
+    def _check_guard(self):
+        bounds = {n: getattr(self, n) for n in ("entropy_guard_low", "entropy_guard_high")}
+        given = [f"{name}={value}" for name, value in bounds.items() if value is not None]
+        if self.entropy_guard is None and given:
+            raise ValueError(
+                f"{' and '.join(given)} was given but entropy_guard is not set, so it has no effect. Set "
+                'entropy_guard="stop" or "lower", or leave it out.'
+            )
+        if self.entropy_guard and not given:
+            raise ValueError(
+                f'entropy_guard="{self.entropy_guard}" has no bound to guard. Set entropy_guard_low, '
+                "entropy_guard_high, or both, in nats (siren/entropy and entropy are logged: see where they move)."
+            )
+        pushes = self.siren or (self.entropy_coef != 0 and not self.use_adaptive_entropy)
+        if self.entropy_guard == "lower" and not pushes:
+            raise ValueError(
+                'entropy_guard="lower" has no coefficient to lower: neither siren_coef nor a fixed entropy_coef is '
+                'set. Turn one on, or set entropy_guard="stop".'
+            )
 
     def _check_methods(self):
         if self.clip_cov and self.kl_cov:

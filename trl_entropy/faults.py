@@ -1,6 +1,7 @@
 """What a run does when something goes wrong in flight: a step is left out, or every process stops with the same error.
 
-All processes take the same decision, because one that stops alone leaves the others waiting in a collective.
+All processes take the same decision, because one that stops alone leaves the others waiting in a collective. Saving is
+the exception: the process that could not write stops, and the launcher ends the others.
 
 | fault | what happens |
 |---|---|
@@ -100,7 +101,7 @@ class SkipNonFiniteUpdates(TrainerCallback):
 
 
 def _check_deepspeed_step(engine: Any, step: int) -> None:
-    """DeepSpeed has updated the weights by now; stop, before anything is saved, if it used a gradient it should not."""
+    """DeepSpeed has updated the weights by now: stop, before anything is saved, if it used a bad gradient."""
     norm = engine.get_global_grad_norm()
     if norm is not None and not torch.tensor(float(norm)).isfinite() and engine.was_step_applied():
         raise NonFiniteError(
@@ -183,6 +184,12 @@ class FaultTolerance(_Base):
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,
             )
+
+    def _push_from_checkpoint(self, checkpoint_folder):
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoints.seal(checkpoint_folder)  # what is pushed must be complete, too
+        super()._push_from_checkpoint(checkpoint_folder)
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         if resume_from_checkpoint:

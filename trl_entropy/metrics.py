@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from .functional.aggregate import masked_sum, sequence_means
+from .functional.precision import wide
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ TABLE = (
     Metric("entropy/q90", "nats", "90 % quantile of token entropy, mean over micro-batches"),
     Metric("entropy/positive_advantage", "nats", "mean entropy of tokens with positive advantage"),
     Metric("entropy/negative_advantage", "nats", "mean entropy of tokens with negative advantage"),
+    Metric("guard/scale", "factor", "what the entropy guard has put on the entropy coefficients; 1 inside the bounds"),
+    Metric("faults/skipped_updates", "steps", "updates left out so far for a non-finite gradient; if any"),
+    Metric("faults/unscored_completions", "count", "completions of a generation without a reward; if any"),
 )
 
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -47,12 +51,12 @@ def siren_sums(
     """Sums for [`siren_metrics`] from (B, T) tensors."""
     means, counted = sequence_means(nucleus_entropy.detach(), kept)
     return {
-        "sequence_entropy": means.double().sum(),
+        "sequence_entropy": wide(means).sum(),
         "sequences_counted": counted.sum(),
         "sequences": torch.full_like(means[:1].sum(), float(len(means))),
         "kept": kept.sum(),
         "tokens": mask.bool().sum(),
-        "nucleus_size": masked_sum(nucleus_size.double(), mask),
+        "nucleus_size": masked_sum(wide(nucleus_size), mask),
     }
 
 
@@ -73,10 +77,10 @@ def covariance_sums(
     """Sums and maxima for [`covariance_metrics`] from (B, T) tensors; `advantages` may be (B,)."""
     advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
     sums = {
-        "covariance": masked_sum(covariance.double(), mask),
+        "covariance": masked_sum(wide(covariance), mask),
         "covariance_tokens": mask.bool().sum(),
         "selected": selected.sum(),
-        "selected_covariance": masked_sum(covariance.double(), selected),
+        "selected_covariance": masked_sum(wide(covariance), selected),
         "selected_negative": (selected & (advantages < 0)).sum(),
     }
     return sums, {"covariance_max": covariance.masked_fill(~mask.bool(), -torch.inf).max()}

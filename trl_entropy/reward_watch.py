@@ -25,8 +25,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise `RewardTimeout` in the block after `seconds`; no limit with `None`.
 
     A timer sends SIGUSR2 to the main thread, which ends a loop, a sleep, a lock or a socket; SIGALRM is left to
-    math-verify, which has its own use for it. Outside the main thread, and where SIGUSR2 does not exist, nothing can be
-    interrupted and there is no limit. A call into compiled code ends only when it returns.
+    math-verify, which has its own use for it. Outside the main thread, and where SIGUSR2 does not exist, nothing can
+    be interrupted and there is no limit. A call into compiled code ends only when it returns.
     """
     main = threading.current_thread() is threading.main_thread()
     if seconds is None or not main or not hasattr(signal, "SIGUSR2"):
@@ -71,7 +71,7 @@ def watched(trainer: Any) -> Iterator[list[tuple[str, Exception]]]:
 
 
 def _reporting(function: Callable, name: str, limit: float | None, failures: list[tuple[str, Exception]]) -> Callable:
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+    if _is_async(function):
 
         async def call_async(*args, **kwargs):
             try:
@@ -94,3 +94,9 @@ def _reporting(function: Callable, name: str, limit: float | None, failures: lis
             return [None] * len(kwargs["completions"])
 
     return call
+
+
+def _is_async(function: Callable) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

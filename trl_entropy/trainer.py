@@ -15,6 +15,7 @@ from trl.models.utils import disable_gradient_checkpointing
 
 from . import metrics, model_card
 from .config import EntropyGRPOConfig
+from .faults import FaultTolerance, SkipNonFiniteUpdates
 from .functional import (
     aggregate_token_loss,
     anchored_penalty,
@@ -26,6 +27,7 @@ from .functional import (
     sequence_means,
     token_covariance,
 )
+from .guard import EntropyGuard, guard_sums
 from .lm_head import add_nucleus_entropy
 from .scope import global_clip_cov, global_covariance, global_kl_cov, seeded
 from .state import EntropyState, measured_under, restored
@@ -65,7 +67,7 @@ class MicroBatch:
     nucleus_size: torch.Tensor = field(init=False)
 
 
-class EntropyGRPOTrainer(GRPOTrainer):
+class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
     r"""
     [`~trl.GRPOTrainer`] with SIREN (arXiv 2509.25133), Clip-Cov and KL-Cov (arXiv 2505.22617).
 
@@ -112,7 +114,9 @@ class EntropyGRPOTrainer(GRPOTrainer):
         self._window = StepWindow()
         self._entropy_state = EntropyState(anchor=args.siren_anchor)
         self._generated_at = -1  # optimizer step at which the completions in use were generated
-        self._observes = bool(args.entropy_methods) or args.log_entropy_details
+        self._guard = EntropyGuard(args) if args.entropy_guard else None
+        self._observes = bool(args.entropy_methods) or args.log_entropy_details or self._guard is not None
+        self.add_callback(SkipNonFiniteUpdates(self))
         self._nucleus_head = None
         if args.siren:
             policy = cast(PeftModel, self.model).get_base_model() if is_peft_model(self.model) else self.model
@@ -233,26 +237,29 @@ class EntropyGRPOTrainer(GRPOTrainer):
         if self.args.kl_cov and self.state.global_step > self._generated_at:  # before that the policy has not moved
             loss = loss + self._kl_cov_loss(micro)
         self._window.add(metrics.entropy_sums(micro.entropy, micro.advantages, micro.mask))
+        if self._guard:
+            self._window.add(guard_sums(micro.entropy, micro.mask))
         if self.accelerator.sync_gradients:
             self._close_window()
         return loss / self.current_gradient_accumulation_steps
 
     def _siren_loss(self, micro: MicroBatch) -> torch.Tensor:
         args, state = self.args, self._entropy_state
+        coef = args.siren_coef * state.guard_scale
         kept = peak_entropy_mask(micro.nucleus_entropy.detach(), micro.mask, args.siren_quantile)
         self._window.add(metrics.siren_sums(micro.nucleus_entropy, micro.nucleus_size, kept, micro.mask))
         means, counted = sequence_means(micro.nucleus_entropy, kept)
         if state.anchor is None:
             return means.sum() * 0.0
         if args.entropy_scope == "micro_batch":
-            penalty = anchored_penalty(masked_mean(means, counted), state.anchor, args.siren_coef, args.siren_penalty)
+            penalty = anchored_penalty(masked_mean(means, counted), state.anchor, coef, args.siren_penalty)
             return penalty * counted.any()
         if state.entropy is None:  # siren_anchor was given: the first step measures where the policy stands
             return means.sum() * 0.0
         # Divided by a figure that does not depend on the split: the sequences of this micro-batch, times the share
         # of sequences that counted in the last step.
         entropy = means.sum() / (len(means) * state.counted_share)
-        return anchored_penalty(entropy, state.anchor, args.siren_coef, args.siren_penalty, reference=state.entropy)
+        return anchored_penalty(entropy, state.anchor, coef, args.siren_penalty, reference=state.entropy)
 
     def _kl_cov_loss(self, micro: MicroBatch) -> torch.Tensor:
         selected = cast(torch.Tensor, micro.selected)
@@ -276,17 +283,28 @@ class EntropyGRPOTrainer(GRPOTrainer):
             self._log_metrics(metrics.covariance_metrics(totals))
         if self.args.siren:
             self._close_siren(totals)
+        if self._guard:
+            self._close_guard(totals)
 
     def _close_siren(self, totals: dict[str, float]) -> None:
         state, args = self._entropy_state, self.args
         penalty = math.nan
-        if totals["sequences_counted"]:
+        if totals["sequences_counted"] and math.isfinite(totals["sequence_entropy"]):
             state.entropy = totals["sequence_entropy"] / totals["sequences_counted"]
             state.counted_share = totals["sequences_counted"] / totals["sequences"]
             state.anchor = state.entropy if state.anchor is None else state.anchor
             here = torch.tensor(state.entropy, dtype=torch.float64)
-            penalty = anchored_penalty(here, state.anchor, args.siren_coef, args.siren_penalty).item()
+            coef = args.siren_coef * state.guard_scale
+            penalty = anchored_penalty(here, state.anchor, coef, args.siren_penalty).item()
         self._log_metrics(metrics.siren_metrics(totals, state.anchor, penalty))
+
+    def _close_guard(self, totals: dict[str, float]) -> None:
+        state = self._entropy_state
+        if self._guard.check(totals, state, self.state.global_step + 1):
+            self.control.should_training_stop = self.control.should_save = True
+        if self.args.entropy_coef and not self.use_adaptive_entropy:
+            self.entropy_coef = self.args.entropy_coef * state.guard_scale
+        self._log_metrics({"guard/scale": state.guard_scale})
 
     def _log_metrics(self, figures: dict[str, float]) -> None:
         for key, value in figures.items():

@@ -5,6 +5,8 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 
+from .functional.precision import wide
+
 
 class StepWindow:
     """Additive sums and maxima by name, held on the device until the step ends: one collective a step, not one a key.
@@ -19,10 +21,10 @@ class StepWindow:
     def add(self, sums: dict[str, torch.Tensor], maxima: dict[str, torch.Tensor] | None = None) -> None:
         """Add scalars to the running sums, and fold scalars into the running maxima."""
         for name, value in sums.items():
-            value = value.detach().double()
+            value = wide(value.detach())
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         for name, value in (maxima or {}).items():
-            value = value.detach().double()
+            value = wide(value.detach())
             self._maxima[name] = torch.maximum(self._maxima[name], value) if name in self._maxima else value
 
     def close(self, accelerator: Accelerator) -> dict[str, float]:

@@ -1,10 +1,11 @@
-"""Run a function on several processes, from a test: `processes.run(target, world_size, ...)` returns one result a rank.
+"""Run a function on several processes, from a test: `processes.run(target, world_size)` returns a result a rank.
 
 Importing torch and TRL takes longer than a tiny training run, so one helper process imports them once and forks every
 rank of every job. A fork dies with its parent (`PR_SET_PDEATHSIG`), a job that outlasts its time is killed whole, and
 a finished rank leaves through `os._exit`, because gloo's destructor sometimes hangs.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -49,7 +50,7 @@ class Processes:
         )
 
     def start(self, target: str, world_size: int = 1, timeout: float = 120, **payload) -> list[Rank]:
-        """Run `target(payload)`, a function named as `module:function`, on `world_size` ranks; wait for all of them."""
+        """Run `target(payload)`, a function named as `module:function`, on `world_size` ranks, and wait for all."""
         self._jobs += 1
         folder = self._folder / f"job{self._jobs}"
         folder.mkdir(parents=True)
@@ -88,6 +89,34 @@ def read_ranks(folder: Path, codes: list[int]) -> list[Rank]:
             )
         )
     return ranks
+
+
+def launch(config: str, target: str, at: Path, timeout: float = 240, **payload) -> list[Any]:
+    """As `Processes.run` on two ranks, started by `accelerate launch --config_file config`; all of it ends in time."""
+    at.mkdir(parents=True, exist_ok=True)
+    job = {"target": target, "folder": str(at), "payload": payload, "fsdp": "fsdp" in config}
+    (at / "job.json").write_text(json.dumps(job))
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", "2"]
+    command += ["--mixed_precision", "no", "--main_process_port", str(_free_port())]
+    command += ["--module", "tests.distributed.launched", str(at / "job.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if "zero" in config:
+        environment["DS_ACCELERATOR"] = "cpu"
+    log = at / "launch.log"
+    with open(log, "w") as output:
+        started = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+        try:
+            code = started.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = "a timeout"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+    assert code == 0, f"{config} ended with {code}:\n{log.read_text()[-6000:]}"
+    return [rank.result for rank in read_ranks(at, [0, 0])]
 
 
 def call(job: dict[str, Any], rank: int) -> None:
@@ -157,9 +186,7 @@ def _free_port() -> int:
 
 def _serve() -> None:
     # Imported here, once, for all forks
-    import trl_entropy.trainer
-
-    from . import workers  # noqa: F401
+    from tests.reliability import workers  # noqa: F401
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""What the ranks of a job run: training with completions fixed in advance, and a record of everything that must agree."""
+"""What the ranks of a job run: training with completions fixed in advance, and a record of all that must agree."""
 
 import os
 import random
@@ -21,14 +21,13 @@ def fixed_completions(count: int, longest: int = 12) -> list[list[int]]:
     source = random.Random(3)
     lengths = [source.choice((1, 2, 3, 5, 8, longest)) for _ in range(count)]
     words = [[source.randrange(3, len(WORDS)) for _ in range(length)] for length in lengths]
-    return [ids[:-1] + [1] if len(ids) < longest else ids for ids in words]
+    return [[*ids[:-1], 1] if len(ids) < longest else ids for ids in words]
 
 
 class FixedTrainer(EntropyGRPOTrainer):
     """The trainer, with completions given by their place in the whole batch, whichever process has that place."""
 
     completions = fixed_completions(64)
-    lengths: list[int] | None = None  # cut the completions of process p to lengths[p]
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -40,8 +39,6 @@ class FixedTrainer(EntropyGRPOTrainer):
         first = self.generations * here * world + self.accelerator.process_index * here
         self.generations += 1
         ids = [self.completions[(first + i) % len(self.completions)] for i in range(here)]
-        if self.lengths is not None:
-            ids = [words[: self.lengths[self.accelerator.process_index]] for words in ids]
         return ids, None
 
     def _generate_and_score_completions(self, inputs):
@@ -86,7 +83,7 @@ def arguments(payload: dict[str, Any], **defaults) -> EntropyGRPOConfig:
             "logging_steps": 1,
             "save_strategy": "no",
             "max_steps": 3,
-            "learning_rate": 0.05,
+            "learning_rate": 0.01,
             "lr_scheduler_type": "constant",
             "optim": "sgd",
             "max_grad_norm": 0.0,
@@ -123,7 +120,9 @@ def figures(trainer) -> list[dict[str, float]]:
     """What was logged in each step and must not depend on the split: not the times, nor quantiles of micro-batches."""
     keep = ("siren/", "cov/", "entropy/positive", "entropy/negative", "reward", "loss", "completions/mean_length")
     return [
-        {k: v for k, v in entry.items() if k.startswith(keep)} for entry in trainer.state.log_history if "loss" in entry
+        {k: v for k, v in entry.items() if k.startswith(keep)}
+        for entry in trainer.state.log_history
+        if "loss" in entry
     ]
 
 
@@ -146,7 +145,8 @@ def record(trainer, recorder: Recorder | None = None) -> dict[str, Any]:
 def train(payload: dict[str, Any]) -> dict[str, Any]:
     """Train as the payload says and return the record."""
     trainer = make_trainer(payload)
-    trainer.lengths = payload.get("lengths")
+    if "completions" in payload:
+        trainer.completions = payload["completions"]
     recorder = Recorder()
     trainer.add_callback(recorder)
     trainer.train()
@@ -155,5 +155,22 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
 
 def train_many(payload: dict[str, Any]) -> list[dict[str, Any]]:
     """Several runs in one launch, one after another."""
-    return [train({**payload, **run, "folder": os.path.join(payload["folder"], str(i))})
-            for i, run in enumerate(payload["runs"])]
+    folders = [os.path.join(payload["folder"], str(i)) for i in range(len(payload["runs"]))]
+    return [train({**payload, **run, "folder": folder}) for run, folder in zip(payload["runs"], folders, strict=True)]
+
+
+def sharded(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    """Full fine-tuning and LoRA: three steps with a checkpoint after the second, then the third step again from it."""
+    results = []
+    for name, lora in (("full", False), ("lora", True)):
+        folder = os.path.join(payload["folder"], name)
+        job = {**payload, "lora": lora, "folder": folder}
+        defaults = {"save_strategy": "steps", "save_steps": 2}
+        trainer = make_trainer(job, **defaults)
+        trainer.train()
+        whole = record(trainer)
+        resumed = make_trainer(job, **{**defaults, "save_strategy": "no"})
+        resumed.generations = 1
+        resumed.train(resume_from_checkpoint=os.path.join(folder, "checkpoint-2"))
+        results.append({"name": name, "whole": whole, "resumed": record(resumed)})
+    return results

@@ -25,14 +25,13 @@ Run = Callable[..., Path]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path) -> Run:
     """Run the training script on the countdown task from local files; returns the run's folder."""
     tokenizer = build_tokenizer()
     build_model(tokenizer).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
     rows = [{"prompt": p.prompt, "numbers": p.numbers, "target": p.target} for p in puzzles("train")[:16]]
     (tmp_path / "puzzles.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    monkeypatch.setattr(train, "__name__", "trl_entropy.train")
 
     def start(**overrides) -> Path:
         settings = {

@@ -143,3 +143,53 @@ def test_gold_answer():
 )
 def test_format_reward(text, reward):
     assert format_reward(completions=[text]) == [reward]
+
+
+def test_two_stage_parsing_reads_the_same_trees():
+    from tests.rewards.throughput import batch
+    from trl_entropy.rewards import compare as worker
+    from trl_entropy.rewards.two_stage import install
+
+    texts = {gold_answer(pair.gold) for pair in PAIRS} | {extract_answer(pair.completion) or "" for pair in PAIRS}
+    completions, golds = batch("no integers", seed=3, problems=20, group=2)
+    texts |= {gold_answer(gold) for gold in golds} | {extract_answer(c[0]["content"]) or "" for c in completions}
+    texts |= {"x +", r"\frac{1}{", "1 < 2 < 3 = 3", r"\sin x \cos", "((", "a,b;c"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("math_verify.parser.latex2sympy", worker.parse.__globals__["latex2sympy"])
+        plain = {text: str(worker._read.__wrapped__(text)) for text in texts}
+        install()
+        install()
+        worker.parse.__globals__["parse_latex_cached"].cache_clear()
+        worker.parse.__globals__["extract_latex"].cache_clear()
+        assert {text: str(worker._read.__wrapped__(text)) for text in texts} == plain
+    assert sum("Matrix" in tree for tree in plain.values()) >= 2
+
+
+def test_refutation_never_contradicts_math_verify():
+    from tests.rewards.throughput import KINDS, spell
+    from trl_entropy.rewards import compare as worker
+    from trl_entropy.rewards import refute
+
+    assert doctest.testmod(refute).failed == 0
+    generator, pairs = random.Random(4), [(gold_answer(p.gold), extract_answer(p.completion) or "") for p in PAIRS]
+    for shape in KINDS["no integers"]:
+        for _ in range(6):
+            a, b = generator.randint(2, 99), generator.randint(2, 9)
+            gold, _ = spell(shape, a, b, generator)
+            pairs += [(gold, spell(shape, a + shift, b, generator)[1]) for shift in (0, 1)]
+    pairs += [
+        ("0.000001", "0.0000011"),
+        ("1000000", "1000000.4"),
+        ("x", "y"),
+        ("ab", "ba"),
+        ("9", r"9\%"),
+        ("x^2", "y^2"),
+    ]
+    pairs += [(r"\sqrt{x^2}", "x"), (r"\ln x^2", r"2\ln x"), ("f(x)", "f(y)"), (r"\frac{x^2-1}{x-1}", "x+1")]
+    refuted = 0
+    for gold, answer in pairs:
+        expected, given = list(worker._read(gold)), list(worker._read(answer))
+        if expected and given and refute.all_surely_different(expected, given):
+            refuted += 1
+            assert not worker.verify(expected, given, timeout_seconds=None), (gold, answer)
+    assert refuted > 15

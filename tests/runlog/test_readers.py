@@ -179,3 +179,14 @@ def test_pairs_are_the_steps_that_both_were_logged_at(tmp_path):
     assert run.pairs("entropy", "reward") == ([2], [0.5], [0.1])
     with pytest.raises(RunLogError, match=r"'loss' was never logged. Logged: entropy, reward"):
         run.pairs("entropy", "loss")
+
+
+def test_pairs_of_several_benchmarks_are_not_mixed(tmp_path):
+    path = tmp_path / "entropy_reward.jsonl"
+    rows_of = [{"step": 1, "entropy": 0.9, "reward": r, "benchmark": b} for b, r in (("amc", 0.1), ("math", 0.7))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    assert [(run.name, run.metrics["reward"].values) for run in read_runs(path)] == [("amc", [0.1]), ("math", [0.7])]
+    write_state(tmp_path / "trainer_state.json", rows())
+    run = read_run(tmp_path)
+    assert run.metrics["law_pairs/reward"].values == [0.1]
+    assert "several benchmarks (amc, math)" in str(run.problems[0])

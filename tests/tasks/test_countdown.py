@@ -66,7 +66,7 @@ def test_right_chains(completion):
 @pytest.mark.parametrize(
     "completion",
     [
-        "3 * 5 = 16 + 2 = 17",  # a wrong running value that the rest makes up for
+        "3 * 5 = 16 + 2 = 17",  # a wrong running value, the right final one
         "3 * 5 = 15 + 2 = 18",  # a wrong final value
         "3 * 4 = 12 + 5 = 17",  # other numbers, right target
         "5 * 3 = 15 + 3 = 18",  # a number twice
@@ -90,6 +90,10 @@ def test_right_chains(completion):
 )
 def test_wrong_chains(completion):
     assert not is_correct(completion, [3, 5, 2], 17)
+
+
+def test_a_wrong_running_value_is_wrong_even_where_the_rest_follows_from_it():
+    assert not is_correct("3 * 5 = 16 + 2 = 18", [3, 5, 2], 18)
 
 
 def test_values_out_of_range_are_wrong_even_where_the_arithmetic_is_right():

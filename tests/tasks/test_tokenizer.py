@@ -36,7 +36,7 @@ def test_pads_on_the_left(tokenizer):
 
 def test_saved_with_its_model_it_loads_as_itself(tokenizer, tmp_path):
     """`AutoTokenizer` looks at the model's type first: a type with its own tokenizer class would get that instead."""
-    build_model(tokenizer).save_pretrained(tmp_path)
+    build_model().save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     text = "3 5 2 -> 17 : 3 * 5 = 15 + 2 = 17 <eos>"
     expected = tokenizer(text).input_ids

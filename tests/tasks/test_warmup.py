@@ -5,7 +5,6 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from trl_entropy.tasks.model import build_model
-from trl_entropy.tasks.tokenizer import build_tokenizer
 from trl_entropy.tasks.warmup import WarmupSettings, default_cache_dir, load_or_warm_up, warm_up
 
 
@@ -17,7 +16,7 @@ def weights(model):
 
 
 def test_model_has_the_stated_size():
-    assert build_model(build_tokenizer()).num_parameters() == 371_712
+    assert build_model().num_parameters() == 371_712
 
 
 def test_same_settings_same_model_and_the_callers_random_state_is_untouched():

@@ -29,11 +29,14 @@ class RunLogCallback(TrainerCallback):
         ```
     """
 
+    def __init__(self, folder: str | Path | None = None):
+        self.folder = folder
+
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         """Write the settings: what differs from the defaults, and the versions."""
         if not state.is_world_process_zero:
             return
-        folder = Path(args.output_dir)
+        folder = Path(self.folder or args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "method": method_of(args),
@@ -50,7 +53,7 @@ class RunLogCallback(TrainerCallback):
         """Append one line: the step and its figures; a figure that is not finite is null."""
         if state.is_world_process_zero and logs:
             line = {"step": state.global_step} | {key: _plain(value) for key, value in logs.items()}
-            with (Path(args.output_dir) / METRICS_FILE).open("a", encoding="utf-8") as file:
+            with (Path(self.folder or args.output_dir) / METRICS_FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, default=str) + "\n")
 
 

@@ -93,12 +93,12 @@ def table(laws: list[RunLaw]) -> str:
         lines.append(f"{law.run.name:{width}}  {fit.points:>6}  {shown}  {fit.r2:>5.2f}  {fit.verdict}")
         lines += [f"{'':{width}}  - {reason}" for reason in fit.reasons]
         if law.run.method not in ("plain", "unknown"):
-            lines.append(f"{'':{width}}  - this run controls entropy ({law.run.method}); the law is that of plain runs")
+            lines.append(f"{'':{width}}  - this run controls entropy ({law.run.method}): the law is one of plain runs")
         if law.forecast is not None:
             forecast = law.forecast
             lines.append(
-                f"{'':{width}}  forecast from the first {forecast.cut} points: ceiling {forecast.fit.ceiling:.3g}, error "
-                f"on the rest RMSE {forecast.rmse:.3g}, mean {forecast.overshoot:+.3g} (paper: 0.9 % of score)"
+                f"{'':{width}}  forecast from the first {forecast.cut} points: ceiling {forecast.fit.ceiling:.3g}, "
+                f"error on the rest RMSE {forecast.rmse:.3g}, mean {forecast.overshoot:+.3g} (paper: 0.9 % of score)"
             )
         lines.append(f"{'':{width}}  points: {law.source}, from {law.run.source}")
     return "\n".join(lines)

@@ -103,7 +103,7 @@ def _sample(
         output_logits=True,
         return_dict_in_generate=True,
     )
-    output = model.generate(**encoded, generation_config=config)
+    output = model.generate(**encoded, generation_config=config)  # pyright: ignore[reportCallIssue]
     tokens = output.sequences[:, encoded.input_ids.shape[1] :]
     ended = (tokens == tokenizer.eos_token_id).cumsum(1)
     mask = (ended - (tokens == tokenizer.eos_token_id).int() == 0).float()

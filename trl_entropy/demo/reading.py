@@ -37,7 +37,7 @@ def _movement(results: dict[str, Any], method: str) -> str:
         f"{name} {start[name]['mean']:.2f} -> {end[name]['mean']:.2f}" for name in ("pass@1", "pass@16", "maj@16")
     )
     kept = figures["entropy_ratio"]["mean"]
-    return f"{label(method)}: {moves}; {kept:.0%} of the starting entropy is left."
+    return f"{label(method)}: {moves}; entropy at {kept:.0%} of its start."
 
 
 def _against(results: dict[str, Any], method: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,23 @@ class Demo:
         )
         self.bars: dict[str, TaskID] = {}
 
+    @property
+    def jobs(self) -> int:
+        """Runs at a time."""
+        runs = len(self.settings.methods) * len(self.settings.seeds)
+        return min(self.settings.jobs or available_cores(), runs)
+
+    def plan(self) -> str:
+        """What is about to happen, in one sentence."""
+        names = ", ".join(label(method) for method in self.settings.methods)
+        runs = len(self.settings.methods) * len(self.settings.seeds)
+        return (
+            f"A supervised warm-up of {self.settings.warmup.steps} steps, then {runs} runs of {self.settings.batches} "
+            f"batches ({names}), {self.jobs} at a time, each on one thread."
+        )
+
     def warm_up(self) -> Path:
+        """The warmed-up model's folder."""
         steps = self.settings.warmup.steps
         bar = self.progress.add_task("supervised warm-up", total=steps, note="")
 
@@ -56,12 +73,16 @@ class Demo:
         return folder
 
     def evaluate_start(self, folder: Path) -> Columns:
+        """Figures of the model that every run starts from."""
         model, tokenizer = load_start(str(folder))
         chosen = puzzles(self.settings.split)[: self.settings.puzzles]
         with one_thread():
-            return evaluate_policy(model, tokenizer, chosen, EVALUATION_SEED).columns()
+            columns = evaluate_policy(model, tokenizer, chosen, EVALUATION_SEED).columns()
+        self.report("start", columns)
+        return columns
 
     def specifications(self, start_model: Path) -> list[RunSpec]:
+        """Every method with every seed, all methods of a seed next to each other."""
         settings = self.settings
         output = settings.output_dir
         return [
@@ -83,25 +104,30 @@ class Demo:
         ]
 
     def on_event(self, spec: RunSpec, event: dict[str, Any]) -> None:
+        """Show what a run wrote."""
         bar = self.bars[spec.name]
+        self.progress.start_task(bar)  # the clock starts with the first event; later calls change nothing
         if event["kind"] == "log":
             note = f"reward {event['reward']:.2f}  entropy {event['entropy']:.2f}"
             self.progress.update(bar, completed=event["batch"], note=note)
         else:
             self.progress.update(bar, completed=event["batch"])
-            means = {name: sum(values) / len(values) for name, values in event["columns"].items()}
-            self.progress.console.print(
-                f"{label(spec.method)}, seed {spec.seed}, batch {event['batch']}: pass@1 {means['pass@1']:.3f}, "
-                f"pass@16 {means['pass@16']:.3f}, distinct {means['distinct@16']:.2f}",
-                highlight=False,
-            )
+            self.report(f"{label(spec.method)}, seed {spec.seed}, batch {event['batch']}", event["columns"])
+
+    def report(self, title: str, columns: Mapping[str, Sequence[float]]) -> None:
+        """Print one evaluation above the bars."""
+        mean = {name: sum(values) / len(values) for name, values in columns.items()}
+        self.progress.console.print(
+            f"{title}: pass@1 {mean['pass@1']:.3f}, pass@16 {mean['pass@16']:.3f}, distinct {mean['distinct@16']:.2f}",
+            highlight=False,
+        )
 
     def train(self, specs: list[RunSpec]) -> None:
-        cores = self.settings.jobs or available_cores()
+        """Run them all, as many at a time as there are cores."""
         for spec in specs:
             title = f"{label(spec.method)}, seed {spec.seed}"
-            self.bars[spec.name] = self.progress.add_task(title, total=spec.batches, note="")
-        run_all(specs, min(cores, len(specs)), self.settings.output_dir / "runs", self.on_event)
+            self.bars[spec.name] = self.progress.add_task(title, total=spec.batches, start=False, note="waiting")
+        run_all(specs, self.jobs, self.settings.output_dir / "runs", self.on_event)
 
 
 def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str, Any]:
@@ -124,6 +150,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     began = time.monotonic()
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     demo = Demo(settings, console)
+    console.print(demo.plan(), highlight=False)
     with demo.progress:
         start_model = demo.warm_up()
         start = demo.evaluate_start(start_model)

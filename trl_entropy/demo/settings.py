@@ -37,9 +37,9 @@ METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "plain": {},
         "bonus": {"entropy_coef": 0.02},
-        "siren": {"siren_coef": 0.5},
-        "clip_cov": {"clip_cov_ratio": 0.05, "clip_cov_low": 0.5, "clip_cov_high": 5.0},
-        "kl_cov": {"kl_cov_ratio": 0.2, "kl_cov_coef": 2.0},
+        "siren": {"siren_coef": 1.0},
+        "clip_cov": {"clip_cov_ratio": 0.03, "clip_cov_low": 0.5, "clip_cov_high": 5.0},
+        "kl_cov": {"kl_cov_ratio": 0.2, "kl_cov_coef": 1.0},
     }
 )
 
@@ -65,8 +65,8 @@ class DemoSettings:
     output_dir: Path
     methods: tuple[str, ...] = ("plain", "siren")
     seeds: tuple[int, ...] = (0,)
-    batches: int = 60
-    evaluations: int = 5
+    batches: int = 120
+    evaluations: int = 6
     split: Split = "heldout"
     puzzles: int | None = None
     prompts_per_batch: int = PROMPTS_PER_BATCH

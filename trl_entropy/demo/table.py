@@ -14,8 +14,8 @@ COLUMNS = ("pass@1", "pass@16", "maj@16", "distinct@16")
 
 def results_table(results: dict[str, Any]) -> Table:
     """Start and end of every method: figure and 95 % interval, and the share of the entropy that is left."""
-    puzzles = results["settings"]["puzzles"]
-    table = Table(title=f"Countdown chain, {puzzles} {results['settings']['split']} puzzles, 16 samples each")
+    puzzles, split = results["settings"]["puzzles"], results["settings"]["split"].replace("heldout", "held-out")
+    table = Table(title=f"Countdown chain, {puzzles} {split} puzzles, 16 samples each")
     table.add_column("policy", no_wrap=True)
     for name in (*COLUMNS, "entropy ratio"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -25,7 +25,7 @@ def results_table(results: dict[str, Any]) -> Table:
         table.add_row(
             label(method), *(_cell(figures["end"][name]) for name in COLUMNS), _cell(figures["entropy_ratio"])
         )
-    table.caption = "figure and 95 % bootstrap interval over puzzles; entropy ratio: nats a token, end over start"
+    table.caption = "figure and 95 % bootstrap interval over puzzles; entropy: end over start"
     return table
 
 

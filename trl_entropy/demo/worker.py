@@ -99,11 +99,11 @@ class _Events(TrainerCallback):
             batch = state.global_step / STEPS_PER_BATCH
             self._write(kind="log", batch=batch, reward=logs["reward"], entropy=logs["entropy"])
 
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         batch, rest = divmod(state.global_step, STEPS_PER_BATCH)
         if rest == 0 and batch in self.spec.evaluation_batches:
             figures = evaluate_policy(
-                model, self.tokenizer, puzzles(self.spec.split)[: self.spec.puzzles], EVALUATION_SEED
+                kwargs["model"], self.tokenizer, puzzles(self.spec.split)[: self.spec.puzzles], EVALUATION_SEED
             )
             columns = {name: values.tolist() for name, values in figures.columns().items()}
             self._write(kind="evaluation", batch=batch, columns=columns)

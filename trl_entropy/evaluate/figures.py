@@ -56,7 +56,7 @@ def problem_figures(
 
 
 def summary(figures: dict[str, np.ndarray], confidence: float = 0.95) -> dict[str, dict[str, float]]:
-    """`{name: {mean, low, high}}` over problems, low and high a bootstrap interval; figures with a NaN are left out."""
+    """`{name: {mean, low, high}}` over problems, with bootstrap intervals; figures with a NaN are left out."""
     result = {}
     for name, values in figures.items():
         if not np.isnan(values).any():

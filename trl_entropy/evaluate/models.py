@@ -42,6 +42,23 @@ def slug(model: str) -> str:
     return re.sub(r"[^\w.-]+", "--", model).strip("-.") or "model"
 
 
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """Names for tables: the last parts of each path, two or as many as tell the models apart.
+
+    Example:
+        >>> list(short_names(["runs/grpo/checkpoint-10", "runs/siren/checkpoint-10"]).values())
+        ['grpo/checkpoint-10', 'siren/checkpoint-10']
+    """
+    distinct = list(dict.fromkeys(models))
+    split = {model: [part for part in model.split("/") if part] for model in distinct}
+    longest = max(len(parts) for parts in split.values())
+    for kept in range(2, longest + 1):
+        names = {model: "/".join(parts[-kept:]) for model, parts in split.items()}
+        if len(set(names.values())) == len(distinct):
+            return names
+    return {model: model for model in distinct}
+
+
 class LazyEngine:
     """An engine whose model is loaded at its first use: a finished evaluation is tabulated without it."""
 

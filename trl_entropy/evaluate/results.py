@@ -12,6 +12,7 @@ import numpy as np
 
 from .figures import mean_over_seeds, summary
 from .intervals import paired_test
+from .models import short_names
 from .run import Evaluation
 
 
@@ -51,8 +52,15 @@ def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict
         }
         for e in evaluations
     ]
+    names = short_names([e.model for e in evaluations])
     over_seeds = [
-        {"model": model, "benchmark": benchmark, "seeds": [e.seed for e in group], "figures": summary(figures)}
+        {
+            "model": model,
+            "name": names[model],
+            "benchmark": benchmark,
+            "seeds": [e.seed for e in group],
+            "figures": summary(figures),
+        }
         for (model, benchmark), group, figures in _groups(evaluations)
     ]
     return {
@@ -60,7 +68,10 @@ def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict
         "settings": settings,
         "versions": versions(),
         "figures": over_seeds,
-        "comparisons": comparisons(evaluations),
+        "comparisons": [
+            {**row, "model": names[row["model"]], "baseline": names[row["baseline"]]}
+            for row in comparisons(evaluations)
+        ],
         "runs": runs,
     }
 

@@ -41,7 +41,7 @@ def draw(
     store: SampleStore | None = None,
     progress: bool = False,
 ) -> list[list[Completion]]:
-    """n completions of each problem. With a store, what it holds is not drawn again and each batch is written to it."""
+    """n completions of each problem. A store is written to batch by batch; what it holds is not drawn again."""
     from tqdm import tqdm
 
     samples = store.samples if store is not None else {}

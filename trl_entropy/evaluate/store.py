@@ -62,9 +62,10 @@ class SampleStore:
             with self.path.open("r+b") as file:
                 file.truncate(len(raw) - len(torn))
         samples = {}
-        for line in whole.decode("utf-8").splitlines():
+        for line in filter(None, whole.decode("utf-8").split("\n")):
             row = json.loads(line)
-            samples[row.pop("problem"), row.pop("sample")] = Completion(**row)
+            place = row.pop("problem"), row.pop("sample")
+            samples[place] = Completion(**row)
         return samples
 
 

@@ -16,7 +16,7 @@ _SHARES = ("avg@", "pass@", "maj@", "truncated", "no_answer")
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The figures with their 95 % intervals, a row a model and benchmark; then the comparisons with the first model."""
+    """The figures with their 95 % intervals, a row a model and benchmark; then the comparisons."""
     return "\n".join(_figures(results["figures"])) + "\n" + "\n".join(_comparisons(results["comparisons"]))
 
 
@@ -27,7 +27,7 @@ def _figures(groups: list[dict[str, Any]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
     for group in groups:
-        cells = [group["model"], group["benchmark"], *([", ".join(map(str, group["seeds"]))] if seeds else [])]
+        cells = [group["name"], group["benchmark"], *([", ".join(map(str, group["seeds"]))] if seeds else [])]
         cells += [_cell(name, group["figures"].get(name)) for name in names]
         yield "| " + " | ".join(cells) + " |"
     yield ""
@@ -42,7 +42,8 @@ def _comparisons(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for row in rows:
         cell = _cell(row["figure"], {"mean": row["difference"], "low": row["low"], "high": row["high"]}, signed=True)
-        yield f"| {row['model']} | {row['baseline']} | {row['benchmark']} | {row['figure']} | {cell} | {row['p']:.3g} |"
+        names = " | ".join(row[key] for key in ("model", "baseline", "benchmark", "figure"))
+        yield f"| {names} | {cell} | {row['p']:.3g} |"
     yield ""
     yield "Differences over the same problems [95 % bootstrap interval]; p of the sign-flip test, uncorrected."
 

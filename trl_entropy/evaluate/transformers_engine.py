@@ -151,7 +151,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
     """Ids that end a completion: those of the generation config (chat models have several) and the tokenizer's."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     found = list(configured) if isinstance(configured, (list, tuple)) else [configured]
-    found = [i for i in dict.fromkeys([*found, tokenizer.eos_token_id]) if i is not None]
+    found = [i for i in dict.fromkeys([*found, tokenizer.eos_token_id]) if isinstance(i, int)]
     if not found:
         raise ValueError("Neither the model nor the tokenizer names an end token; set eos_token_id in either.")
     return found
@@ -172,7 +172,7 @@ def load_transformers(
     own_tokenizer = not base or not Path(model).is_dir() or (Path(model) / "tokenizer_config.json").is_file()
     tokenizer = AutoTokenizer.from_pretrained(model if own_tokenizer else base)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return TransformersEngine(loaded.to(place).eval(), tokenizer, **options)
+    return TransformersEngine(loaded.to(place).eval(), tokenizer, **options)  # type: ignore[arg-type]
 
 
 def adapter_base(model: str, revision: str | None = None) -> str | None:

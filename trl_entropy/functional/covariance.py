@@ -2,20 +2,22 @@
 
 import torch
 
+from .precision import wide, wide_dtype
+
 
 def covariance_moments(logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     r"""`[sum logp, sum A, N]` over the counted tokens: additive, so that batches and processes can be summed.
 
-    Args and shapes as in [`token_covariance`]. Returns (3,), float64, without gradient.
+    Args and shapes as in [`token_covariance`]. Returns (3,), float64 (float32 on MPS), without gradient.
     """
     counted = mask.bool()
     logps, advantages = logps.detach(), _per_token(advantages.detach(), logps)
-    zero = logps.new_zeros((), dtype=torch.float64)
+    zero = logps.new_zeros((), dtype=wide_dtype(logps.device))
     return torch.stack(
         [
-            torch.where(counted, logps.double(), zero).sum(),
-            torch.where(counted, advantages.double(), zero).sum(),
-            counted.sum().double(),
+            torch.where(counted, wide(logps), zero).sum(),
+            torch.where(counted, wide(advantages), zero).sum(),
+            wide(counted.sum()),
         ]
     )
 

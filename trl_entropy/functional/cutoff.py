@@ -12,6 +12,8 @@ TOP = 32  # largest logits looked at before a row is searched
 BINS = 4096
 # A prefix that ends this close to top_p (relative to the total) is decided in float64 over the whole row
 DOUBT = 4e-6
+# Stands in for log 0: far below any logarithm whose exponential is not 0, and a finite product with anything
+FLOOR = -1e4
 
 
 def largest(z: torch.Tensor, block_max: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,7 +66,7 @@ def settle(
     settled = reached & certain & (lowest_in > values[:, -1])
 
     nucleus_mass = mass.gather(-1, at).squeeze(-1)
-    x_mass = (e * x.clamp(min=torch.finfo(x.dtype).min)).cumsum(-1).gather(-1, at).squeeze(-1)
+    x_mass = (e * x.clamp(min=FLOOR)).cumsum(-1).gather(-1, at).squeeze(-1)
     tied = highest_out == lowest_in
     write = {
         "nucleus_entropy": (nucleus_mass.log() - x_mass / nucleus_mass).clamp(min=0),
@@ -82,11 +84,11 @@ def settle(
 def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, row: int) -> None:
     """Find the nucleus of one row `(V,)` of finite maximum exactly, and write it to `out[row]`.
 
-    The mass is summed, in float64, into bins of equal width in `z` (rounding keeps the order of the bins); only the bin
-    in which top_p is crossed is sorted. What lies below the last bin's edge holds less than `1 - top_p` in all.
+    The mass is summed, in float64, into bins of equal width in `z` (rounding keeps the order of the bins); only the
+    bin in which top_p is crossed is sorted. What lies below the last bin's edge holds less than `1 - top_p` in all.
     """
     vocab = len(z)
-    x = (z - highest).clamp_(min=torch.finfo(z.dtype).min)
+    x = (z - highest).clamp_(min=FLOOR)
     e = x.exp().double()
     width = (math.log(vocab) - math.log1p(-settings.top_p) + 1) / BINS
     bins = (x * (-1 / width)).clamp_(max=BINS - 1).long()

@@ -40,12 +40,12 @@ def dense_log_probs(
     where `q` is `p` renormalised inside the nucleus `S` (SIREN, arXiv 2509.25133, section 4.1). This is the reference
     that [`fused_log_probs`][trl_entropy.functional.fused_log_probs] is held against, and it has its signature.
 
-    **The nucleus.** Tokens are ordered by `z`, descending; equal ones by vocabulary index, ascending. `"inclusive"` keeps
-    the shortest prefix whose mass reaches `top_p`, `"exclusive"` that prefix without its last token, but never less than
-    one token. `top_p=1` keeps the whole vocabulary in both. The exponentials `exp(z - max z)` are rounded to the result's
-    dtype and summed in float64; the prefix is the first whose sum is at least `top_p` times the total. So the set is that
-    of exact arithmetic on those exponentials; a prefix that truly ends within their rounding of `top_p` (1e-7 relative in
-    float32) may come out one token longer or shorter than on paper.
+    **The nucleus.** Tokens are ordered by `z`, descending; equal ones by vocabulary index, ascending. `"inclusive"`
+    keeps the shortest prefix whose mass reaches `top_p`, `"exclusive"` that prefix without its last token, but never
+    less than one token. `top_p=1` keeps the whole vocabulary in both. The exponentials `exp(z - max z)` are rounded to
+    the result's dtype and summed in float64; the prefix is the first whose sum is at least `top_p` times the total. So
+    the set is that of exact arithmetic on those exponentials; a prefix that truly ends within their rounding of
+    `top_p` (1e-7 relative in float32) may come out one token longer or shorter than on paper.
 
     Args:
         hidden: `(N, D)` hidden states; `N = 0` is allowed.
@@ -64,9 +64,9 @@ def dense_log_probs(
     Returns:
         `(log_probs, entropy, nucleus_entropy)`, each `(N,)`, in nats and float32 (float64 for float64 products), and
         `nucleus_size` `(N,)` int64 if asked for. Under autocast the product is taken in the autocast dtype.
-        The set is not differentiated: `d nucleus_entropy / dz_j` is `-q_j (log q_j + nucleus_entropy)` inside it, 0 outside.
-        A token with logit `-inf` has probability 0 and adds 0 to both entropies. A row with a NaN or `+inf` logit, or with
-        `-inf` only, gives NaN in all three, and size 0.
+        The set is not differentiated: `d nucleus_entropy / dz_j` is `-q_j (log q_j + nucleus_entropy)` inside it and 0
+        outside. A token with logit `-inf` has probability 0, adds 0 to both entropies and is in no nucleus. A row with
+        a NaN or `+inf` logit, or with `-inf` only, gives NaN in all three, and size 0.
 
     Raises:
         ValueError: shapes that do not match, `top_p`, `temperature`, `nucleus` or `softcap` outside what is allowed,
@@ -121,7 +121,7 @@ def nucleus_set(z: torch.Tensor, top_p: float, nucleus: str = "inclusive") -> to
 
 
 def product_dtype(hidden: torch.Tensor) -> torch.dtype:
-    """The dtype in which `hidden @ weight.T` is taken: the autocast dtype where autocast is on, else that of `hidden`."""
+    """The dtype of `hidden @ weight.T`: the autocast dtype where autocast is on, else that of `hidden`."""
     kind = hidden.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 

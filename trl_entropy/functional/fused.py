@@ -5,14 +5,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from . import fused_torch
 from .dense import check_settings, check_tensors, held_in_full, product_dtype
 from .rows import Gather, Rows, Settings
 
 
-# Bytes of the one tile of products that is alive at a time. A GPU wants many rows: every tile moves the weight's gradient
+# Bytes of the one tile of products that is alive at a time. Every tile reads and writes the weight's gradient once, so
+# that few large tiles are faster, on a GPU above all.
 TILE_BYTES = {"cpu": 2**28, "cuda": 2**30}
 # Rows of the weight that are converted at a time, where its dtype is not the product's
 CONVERTED = 2**15
@@ -36,15 +36,15 @@ def fused_log_probs(
     """Token log-probability, entropy and nucleus entropy of a language-model head, without an (N, V) tensor.
 
     Formulas, arguments, results, degenerate rows and errors are those of its plain twin,
-    [`dense_log_probs`][trl_entropy.functional.dense.dense_log_probs], and so is the nucleus: the set that sorting gives.
+    [`dense_log_probs`][trl_entropy.functional.dense.dense_log_probs], and the nucleus is the set that sorting gives.
     Tiles of whole rows are projected one after the other and reduced to a few scalars a token (SIREN's nucleus,
-    arXiv 2509.25133, section 4.1, is found in them without sorting a row). The backward projects them again, in the same
-    shape, and adds up the weight's gradient in float32. What no output's gradient asks for is not computed, nor a
-    gradient for a frozen weight.
+    arXiv 2509.25133, section 4.1, is found in them without sorting a row). The backward projects them again, in the
+    same shape, and adds up the weight's gradient in float32. What no output's gradient asks for is not computed, nor
+    a gradient for a frozen weight.
 
     Args:
-        hidden, weight, bias, targets, temperature, top_p, nucleus, logit_scale, softcap, return_nucleus_size: as in the
-            twin. On a GPU a target outside `[0, V)` gives a NaN log-probability instead of an error.
+        hidden, weight, bias, targets, temperature, top_p, nucleus, logit_scale, softcap, return_nucleus_size: as in
+            the twin. On a GPU a target outside `[0, V)` gives a NaN log-probability instead of an error.
         gather: context-manager factory, `gather(weight, bias)`, entered around every access to the weight, in the
             forward and in the backward. For weights that are sharded between their uses (ZeRO-3).
         tile_bytes: bytes of the tile of products; by default 256 MiB, on CUDA 1 GiB. It holds at least one row.
@@ -66,14 +66,17 @@ def fused_log_probs(
     """
     check_settings(temperature, top_p, nucleus, logit_scale, softcap)
     settings = Settings(temperature, top_p, nucleus, logit_scale, softcap, product_dtype(hidden))
-    outputs = _FusedHead.apply(hidden, weight, bias, targets, settings, gather, tile_bytes)
+    with gather(weight, bias):  # around `apply`, which notes the shape that the weight's gradient must have
+        check_tensors(hidden, weight, bias, targets)
+        outputs = _FusedHead.apply(hidden, weight, bias, targets, settings, gather, tile_bytes)
     return outputs if return_nucleus_size else outputs[:3]
 
 
 def tile_functions(device: torch.device, product: torch.dtype) -> tuple[Callable[..., None], Callable[..., None]]:
     """The `fold_tile` and `unfold_tile` for this device: Triton kernels on CUDA, torch elsewhere.
 
-    float64 products, and machines without Triton, take the torch tiles everywhere. The results are the same, to rounding.
+    float64 products, and machines without Triton, take the torch tiles everywhere. The results are the same, to
+    rounding.
     """
     if device.type == "cuda" and product != torch.float64 and find_spec("triton") is not None:
         from . import fused_triton  # here, because it needs Triton
@@ -96,12 +99,9 @@ class _FusedHead(torch.autograd.Function):
     ) -> tuple[torch.Tensor, ...]:
         ctx.set_materialize_grads(False)
         rows = Rows.empty(len(hidden), hidden.device, settings.result)
-        with gather(weight, bias):
-            check_tensors(hidden, weight, bias, targets)
-            tiles = _Tiles(hidden, weight, bias, settings, tile_bytes)
-            for here in tiles.slices():
-                tile = tiles.project(here)
-                tiles.fold(tile, tiles.vocab, tiles.bias, targets[here], settings, rows[here])
+        tiles = _Tiles(hidden, weight, bias, settings, tile_bytes)
+        for here in tiles.slices():
+            tiles.fold(tiles.project(here), tiles.vocab, tiles.bias, targets[here], settings, rows[here])
         if settings.top_p == 1:
             rows.nucleus_entropy.copy_(rows.entropy)
         ctx.save_for_backward(hidden, weight, bias, targets, *rows.tensors())
@@ -110,7 +110,6 @@ class _FusedHead(torch.autograd.Function):
         return rows.log_prob, rows.entropy, rows.nucleus_entropy, rows.size
 
     @staticmethod
-    @once_differentiable
     def backward(
         ctx: Any,
         on_target: torch.Tensor | None,
@@ -118,6 +117,8 @@ class _FusedHead(torch.autograd.Function):
         on_nucleus: torch.Tensor | None,
         _: None,
     ) -> tuple[torch.Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("The fused head can be differentiated once; for create_graph=True use dense_log_probs.")
         hidden, weight, bias, targets, *saved = ctx.saved_tensors
         rows, settings = Rows(*saved), ctx.settings
         if settings.top_p == 1 and on_nucleus is not None:
@@ -126,12 +127,14 @@ class _FusedHead(torch.autograd.Function):
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         if all(gradient is None for gradient in asked):
             return (None,) * 7
+        asked = _without_zeros(asked)
         with ctx.gather(weight, bias):
             tiles = _Tiles(hidden, weight, bias, settings, ctx.tile_bytes)
-            zeros = lambda like: torch.zeros(like.shape, device=like.device, dtype=settings.result)  # noqa: E731
-            grad_hidden = zeros(hidden) if need_hidden else None
-            grad_weight = zeros(weight) if need_weight else None
-            grad_bias = zeros(bias) if need_bias else None
+            # the first product into a gradient overwrites it; without tokens there is none
+            new = torch.empty_like if len(hidden) else torch.zeros_like
+            grad_hidden = new(hidden, dtype=settings.result) if need_hidden else None
+            grad_weight = new(weight, dtype=settings.result) if need_weight else None
+            grad_bias = torch.zeros_like(bias, dtype=settings.result) if need_bias else None
             for here in tiles.slices():
                 tile = tiles.project(here)
                 gradients = tuple(None if g is None else g[here].to(settings.result).contiguous() for g in asked)
@@ -197,9 +200,9 @@ class _Tiles:
         exact = self.dtype in (torch.float32, torch.float64)
         for words in self._stretches(self.stretch if exact else CONVERTED):
             if grad_hidden is not None:
-                _add_product(grad_hidden[here], tile[:, words], self.weight[words].to(self.dtype))
+                _add_product(grad_hidden[here], tile[:, words], self.weight[words].to(self.dtype), words.start == 0)
             if grad_weight is not None:
-                _add_product(grad_weight[words], tile[:, words].t(), hidden)
+                _add_product(grad_weight[words], tile[:, words].t(), hidden, here.start == 0)
             if grad_bias is not None:
                 grad_bias[words] += tile[:, words].sum(0, dtype=grad_bias.dtype)
 
@@ -207,11 +210,25 @@ class _Tiles:
         return [slice(start, min(start + width, self.vocab)) for start in range(0, self.vocab, width)]
 
 
-def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """`total += a @ b`, the product never rounded to the dtype of `a` and `b`: their sum would drift."""
+def _without_zeros(gradients: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | None, ...]:
+    """None for gradients that are all zero, as stacking or masking an unused output leaves them.
+
+    Only on a CPU: on a GPU the host would have to wait for the answer. If nothing else is left, one stays.
+    """
+    wanted = [g for g in gradients if g is not None and (g.device.type != "cpu" or bool(g.any()))]
+    wanted = wanted or [next(g for g in gradients if g is not None)]
+    return tuple(g if any(g is w for w in wanted) else None for g in gradients)
+
+
+def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor, first: bool) -> None:
+    """`total += a @ b`, or `total = a @ b` the first time, never rounded to the dtype of `a` and `b` on the way.
+
+    The sum of many products, each rounded to bfloat16, would drift.
+    """
+    beta = 0 if first else 1
     if a.dtype == total.dtype:
-        total.addmm_(a, b)
+        total.addmm_(a, b, beta=beta)
     elif total.device.type == "cuda":
-        torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
+        torch.addmm(total, a, b, beta=beta, out_dtype=total.dtype, out=total)
     else:
-        total.addmm_(a.to(total.dtype), b.to(total.dtype))
+        total.addmm_(a.to(total.dtype), b.to(total.dtype), beta=beta)

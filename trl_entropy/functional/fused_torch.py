@@ -2,7 +2,7 @@
 
 import torch
 
-from .cutoff import BLOCK, largest, search, settle
+from .cutoff import BLOCK, FLOOR, largest, search, settle
 from .rows import Rows, Settings
 
 
@@ -45,9 +45,9 @@ def fold_tile(
         x_mass = _block_sum(x.mul_(e))
         impossible = bool(x_mass.isnan().any())
         if impossible:
-            # a logit of -inf has probability 0 and adds 0, but 0 * -inf is NaN; NaN and +inf stay NaN through the clamp
+            # a logit of -inf has probability 0 and adds 0, but 0 * -inf is NaN; NaN and +inf pass the clamp as NaN
             torch.sub(z, highest.unsqueeze(1), out=x)
-            x_mass = _block_sum(x.clamp_(min=torch.finfo(x.dtype).min).mul_(e))
+            x_mass = _block_sum(x.clamp_(min=FLOOR).mul_(e))
         here.log_prob.copy_(at_target - highest - total.log())  # in float64 from here on: no cancellation
         here.log_z.copy_(highest + total.log())
         here.entropy.copy_((total.log() - x_mass / total).clamp_(min=0))
@@ -95,7 +95,6 @@ def unfold_tile(
     if on_nucleus is not None:
         d = -slope * on_nucleus / known.log_mass.exp()
         c = d * (known.nucleus_entropy - known.log_mass)
-    lowest = torch.finfo(settings.result).min
 
     for rows in _slices(tile, p_buffer):
         z = _transform(tile[rows], vocab, bias, settings)
@@ -109,7 +108,7 @@ def unfold_tile(
         x = z.sub_(known.log_z[rows, None])
         torch.exp(x, out=p)
         if on_entropy is not None or on_nucleus is not None:
-            x.clamp_(min=lowest)  # where p is 0 and x is -inf, the gradient is 0
+            x.clamp_(min=FLOOR)  # where p is 0 and x is -inf, the gradient is 0
         if on_nucleus is not None:
             torch.mul(x, d[rows, None], out=factor).add_(c[rows, None]).masked_fill_(outside, 0)
             if b is not None:

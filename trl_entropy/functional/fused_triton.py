@@ -1,4 +1,4 @@
-"""The fused head's tiles as Triton kernels: one program a row folds it, finds the nucleus, or turns it into a gradient.
+"""The fused head's tiles as Triton kernels: one program a row folds it, and another one finds its nucleus.
 
 `TRITON_INTERPRET=1`, set before this module is imported, runs them on CPU tensors.
 """
@@ -195,8 +195,8 @@ def _find_nucleus(
     WAYS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    # The cut-off value is the largest logit v whose mass(z >= v) reaches top_p. It lies in [low, high): every reading of
-    # the row takes the mass above WAYS thresholds and narrows that interval, until it holds a single distinct logit.
+    # The cut-off value is the largest logit v whose mass(z >= v) reaches top_p. It lies in [low, high): every reading
+    # of the row takes the mass above WAYS thresholds and narrows that interval to a single distinct logit in the end.
     row = tl.program_id(0).to(tl.int64)
     row_ptr = tile_ptr + row * stride
     if tl.load(size_ptr + row) == 0:  # a broken row: all its results stay NaN
@@ -264,7 +264,7 @@ def _find_nucleus(
         taken = tl.where(above + taken > 1, taken - 1, taken)
     nucleus_mass += taken * e_value
     x_mass = tl.sum(x_mass_above, axis=0) + taken * e_value * x_value
-    # the cut: between the lowest logit inside and the highest outside; their value, and an index, where these are equal
+    # the cut: between the lowest logit inside and the highest outside; where these are equal, their value and an index
     inside = tl.where(taken > 0, value, tl.min(least_above, axis=0))
     outside = tl.where(taken > 0, tl.max(most_below, axis=0), value)
     outside = tl.maximum(outside, -1e37)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..runlog.groups import Group, mean_over_seeds
-from .style import METHODS, SeriesStyle, new_figure, series_style
+from ..runlog.groups import Band, Group, mean_over_seeds
+from ..runlog.smooth import smoothing_window
+from .style import METHODS, SeriesStyle, legend_label, new_figure, series_style
 
 
 if TYPE_CHECKING:
@@ -29,31 +29,11 @@ def group_styles(groups: Sequence[Group]) -> list[SeriesStyle]:
     for group, is_own in zip(groups, own, strict=True):
         if is_own:
             style = METHODS[group.method]
-            label = style.label if group.label == group.method else group.label
+            label = style.label if group.label == group.method else legend_label(group.label)
             styles.append(SeriesStyle(label, style.color, style.dark, style.dash, style.marker))
         else:
             styles.append(series_style(free.pop(0), group.label))
     return styles
-
-
-def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """A centred moving mean over at most `window` points, shorter at both ends, of the same length.
-
-    >>> smooth(np.array([0.0, 3.0, 6.0, 9.0]), 3).tolist()
-    [1.5, 3.0, 6.0, 7.5]
-    """
-    if window <= 1:
-        return values
-    kernel = np.ones(window)
-    half = window // 2
-    total = np.convolve(np.pad(values, half), kernel, mode="valid")[: len(values)]
-    count = np.convolve(np.pad(np.ones_like(values), half), kernel, mode="valid")[: len(values)]
-    return total / count
-
-
-def smoothing_window(points: int) -> int:
-    """An odd window of about a 25th of the run; 1 below 50 points."""
-    return 1 if points < 50 else points // 25 | 1
 
 
 def plot_metric(
@@ -77,14 +57,17 @@ def plot_metric(
     Returns:
         The figure; None where no group logged the metric. Draw inside `paper_style`.
     """
-    bands = [(mean_over_seeds(group, key), style) for group, style in zip(groups, group_styles(groups), strict=True)]
-    if all(band is None for band, _ in bands):
+    bands = [
+        (group, style, mean_over_seeds(group, key)) for group, style in zip(groups, group_styles(groups), strict=True)
+    ]
+    if all(band is None for _, _, band in bands):
         return None
     figure, axes = new_figure(size=size)
-    for band, style in bands:
-        if band is None:
-            continue
-        _draw(axes, band.steps, band.mean, band.low, band.high, band.runs, style)
+    for group, style, band in bands:
+        if band is not None:
+            window = smoothing_window(len(band.steps))
+            smoothed = mean_over_seeds(group, key, window) if window > 1 else None
+            _draw(axes, band, smoothed or band, style)
     for value, label in references:
         axes.axhline(value, color="#777777", linewidth=1, linestyle=(0, (2, 2)))
         axes.annotate(label, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
@@ -94,18 +77,14 @@ def plot_metric(
     return figure
 
 
-def _draw(axes: Axes, steps, mean, low, high, runs: int, style: SeriesStyle) -> None:
-    window = smoothing_window(len(steps))
-    stride = max(1, -(-len(steps) // _MOST_POINTS))
-    line = smooth(mean, window)
-    if window > 1 and runs == 1:
-        axes.plot(
-            steps[::stride], mean[::stride], ".", color=style.color, alpha=0.22, markersize=2.5, markeredgewidth=0
-        )
-    if runs > 1:
-        low, high = smooth(low, window), smooth(high, window)
-        axes.fill_between(steps[::stride], low[::stride], high[::stride], color=style.color, alpha=0.16, linewidth=0)
-    label = f"{style.label} ({runs} seeds)" if runs > 1 else style.label
-    shown = np.unique(np.append(np.arange(0, len(steps), stride), len(steps) - 1))
+def _draw(axes: Axes, raw: Band, band: Band, style: SeriesStyle) -> None:
+    stride = max(1, -(-len(raw.steps) // _MOST_POINTS))
+    shown = np.unique(np.append(np.arange(0, len(raw.steps), stride), len(raw.steps) - 1))
+    steps = raw.steps[shown]
+    if band is not raw and band.runs == 1:
+        axes.plot(steps, raw.mean[shown], ".", color=style.color, alpha=0.22, markersize=2.5, markeredgewidth=0)
+    if band.runs > 1:
+        axes.fill_between(steps, band.low[shown], band.high[shown], color=style.color, alpha=0.16, linewidth=0)
+    label = f"{style.label} ({band.runs} seeds)" if band.runs > 1 else style.label
     every = max(1, len(shown) // 6)
-    axes.plot(steps[shown], line[shown], label=label, marker=style.marker, markevery=every, **style.line())
+    axes.plot(steps, band.mean[shown], label=label, marker=style.marker, markevery=every, **style.line())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .curves import smooth, smoothing_window
+from ..runlog.smooth import smooth, smoothing_window
 from .style import METHODS, new_figure
 
 
@@ -80,7 +80,7 @@ def plot_dynamics(summary: DynamicsSummary, size: tuple[float, float] | None = N
         (summary.change, _REALISED, "realised: ΔH of the same tokens"),
     ):
         scale = float(np.sqrt(np.mean(values**2))) or 1.0
-        axes.plot(summary.steps, values / scale, ".", color=style.color, alpha=0.3, markersize=3, markeredgewidth=0)
+        axes.plot(summary.steps, values / scale, ".", color=style.color, alpha=0.5, markersize=4, markeredgewidth=0)
         axes.plot(summary.steps, smooth(values, summary.window) / scale, label=label, **style.line())
     axes.axhline(0, color="#777777", linewidth=0.8)
     axes.set(title="Entropy dynamics", xlabel="optimizer step", ylabel="in units of its own RMS")
@@ -110,7 +110,7 @@ def plot_drivers(rows: Sequence[dict[str, Any]], size: tuple[float, float] | Non
     axes.set_xticks(places, [_bin_label(low, high) for low, high in bins])
     axes.axhline(0, color="#777777", linewidth=0.8)
     axes.set(title="Which tokens moved entropy", xlabel="probability of the token", ylabel="part of ΔH (millinats)")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)  # bars may fill the axes
     return figure
 
 

@@ -25,8 +25,8 @@ def plot_pass_at_k(results: Mapping[str, Any], path: str | Path) -> list[Path]:
     """
     groups = list(results["figures"])
     benchmarks = list(dict.fromkeys(group["benchmark"] for group in groups))
-    models = list(dict.fromkeys(group["model"] for group in groups))
-    curves = {(group["model"], group["benchmark"]): _curve(group["figures"]) for group in groups}
+    models = list(dict.fromkeys(group["name"] for group in groups))
+    curves = {(group["name"], group["benchmark"]): _curve(group["figures"]) for group in groups}
     if not any(curves.values()):
         raise ValueError("There is no pass@k among the figures; evaluate with --k.")
     with paper_style():
@@ -45,6 +45,7 @@ def plot_pass_at_k(results: Mapping[str, Any], path: str | Path) -> list[Path]:
             ticks = sorted({k for curve in curves.values() for k, _ in curve})
             panel.set_xscale("log", base=2)
             panel.set_xticks(ticks, [str(k) for k in ticks], minor=False)
+            panel.set_ylim(bottom=0, top=max(panel.get_ylim()[1], 1))
             panel.set_title(benchmark)
             panel.set_xlabel("k")
         panels[0].set_ylabel("pass@k (%)")

@@ -82,10 +82,27 @@ RC_PARAMS: Mapping[str, Any] = {
     "legend.handlelength": 2.8,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
+    # A dollar sign in a run's name is a dollar sign
+    "text.parse_math": False,
     # Text stays text in SVG, and the ids do not change from run to run.
     "svg.fonttype": "none",
     "svg.hashsalt": "trl-entropy",
 }
+
+
+def dark_colors() -> dict[str, str]:
+    """For each colour of a line on white, the one that replaces it on a dark page."""
+    styles = [(style.color, style.dark) for style in METHODS.values()]
+    return dict(styles + [(color, dark) for color, dark, _, _ in _OTHERS])
+
+
+def legend_label(text: str) -> str:
+    """A label that matplotlib shows: it hides those that begin with an underscore.
+
+    >>> legend_label("_run")
+    ' _run'
+    """
+    return " " + text if text.startswith("_") else text
 
 
 def method_style(method: str) -> SeriesStyle:
@@ -115,7 +132,7 @@ def series_style(index: int, label: str) -> SeriesStyle:
     """
     every = [(s.color, s.dark, s.dash, s.marker) for s in METHODS.values()] + list(_OTHERS)
     color, dark, dash, marker = every[index % len(every)]
-    return SeriesStyle(label, color, dark, dash, marker)
+    return SeriesStyle(legend_label(label), color, dark, dash, marker)
 
 
 @contextmanager
@@ -130,7 +147,8 @@ def paper_style() -> Iterator[None]:
     """
     import matplotlib
 
-    with matplotlib.rc_context(dict(RC_PARAMS)):
+    settings: Any = dict(RC_PARAMS)
+    with matplotlib.rc_context(settings):
         yield
 
 

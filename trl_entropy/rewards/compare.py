@@ -5,6 +5,9 @@ from functools import lru_cache
 
 from math_verify import LatexExtractionConfig, parse, verify
 
+from .refute import all_surely_different
+from .two_stage import install
+
 
 # LaTeX only: math-verify's other reader hands text to sympy's parse_expr, which evaluates Python.
 _CONFIG = (LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False),)
@@ -31,12 +34,15 @@ def compare(gold: str, answer: str) -> str:
     given = _read(answer)
     if not given:
         return "unparsed"
+    if all_surely_different(list(expected), list(given)):
+        return "different"
     return "equal" if verify(list(expected), list(given), timeout_seconds=None) else "different"
 
 
 def warm_up() -> None:
-    """Fill the parser's tables once, before workers are forked, so that a restarted worker starts fast."""
+    """Prepare the parser once, before workers are forked: two-stage parsing, tables filled, warnings off."""
     logging.getLogger("math_verify").setLevel(logging.ERROR)
+    install()
     for gold, answer in _WARM_UP:
         compare(gold, answer)
     _read.cache_clear()
@@ -45,4 +51,5 @@ def warm_up() -> None:
 @lru_cache(maxsize=1024)
 def _read(text: str) -> tuple:
     # A box that the text closes itself would be read as two answers; balanced braces are the caller's business.
-    return tuple(parse(f"\\boxed{{{text}}}", _CONFIG, extraction_mode="first_match", parsing_timeout=None))
+    boxed = f"\\boxed{{{text}}}"
+    return tuple(parse(boxed, _CONFIG, extraction_mode="first_match", parsing_timeout=None))  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ def _with_steps(
             continue
         found += 1
         figures = {k: v for k, v in row.items() if k not in _STEP_KEYS}
-        runs.setdefault(str(row.get("run") or ""), []).append((int(row[key]), figures))
+        runs.setdefault(str(row.get("run") or row.get("benchmark") or ""), []).append((int(row[key]), figures))
     if not found:
         raise RunLogError(f"{path}: no entry has a step. Accepted keys: {', '.join(_STEP_KEYS)}.")
     return runs, problems
@@ -154,8 +154,13 @@ def _points_of(run: Run, path: Path) -> Points:
 
 def _add_pairs(run: Run, path: Path) -> None:
     """Entropy and reward measured together by an evaluation: the law's own points, under `law_pairs/`."""
-    points = [(step, {f"law_pairs/{k}": v for k, v in row.items()}) for step, row in _points_of(run, path)]
-    run.metrics.update(collect(points))
+    named, problems = read_points(path)
+    run.problems += problems
+    first = next(iter(named))
+    if len(named) > 1:
+        text = f"several benchmarks ({', '.join(named)}); {first!r} is used here, give the file itself to fit each"
+        run.problems.append(Problem(path, None, text))
+    run.metrics.update(collect((step, {f"law_pairs/{k}": v for k, v in row.items()}) for step, row in named[first]))
 
 
 def _add_rows(run: Run, path: Path, attribute: str) -> None:

@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .model import Run
+from .smooth import smooth
 
 
 # Arguments in which two repetitions of one experiment may differ.
 _NOT_THE_EXPERIMENT = frozenset(
     {"seed", "data_seed", "output_dir", "run_name", "logging_dir", "hub_model_id", "project"}
 )
+
+# The order of groups in figures and tables; what is none of these comes last.
+_ORDER = ("plain", "bonus", "siren", "clip_cov", "kl_cov")
 
 # Two-sided 95 % quantiles of Student's t, for 1 to 30 degrees of freedom.
 _T95 = (
@@ -74,11 +78,15 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         same = {k: v for k, v in arguments.items() if k not in _NOT_THE_EXPERIMENT}
         key = json.dumps([run.method, run.settings.get("model"), same], sort_keys=True, default=str)
         members.setdefault(key, []).append(run)
-    groups = list(members.values())
-    labels = [_label(group, groups) for group in groups]
-    for i, label in enumerate(labels):
-        if labels.count(label) > 1:  # nothing in the settings tells them apart
-            labels[i] = f"{label} ({groups[i][0].name})"
+    groups = sorted(
+        members.values(), key=lambda m: _ORDER.index(m[0].method) if m[0].method in _ORDER else len(_ORDER)
+    )
+    found = [_label(group, groups) for group in groups]
+    # Where nothing in the settings tells two apart, the run's name does
+    labels = [
+        f"{label} ({group[0].name})" if found.count(label) > 1 else label
+        for label, group in zip(found, groups, strict=True)
+    ]
     return [Group(label, group[0].method, tuple(group)) for label, group in zip(labels, groups, strict=True)]
 
 
@@ -95,10 +103,11 @@ def _label(group: list[Run], groups: list[list[Run]]) -> str:
     return f"{first.method}, {detail}" if detail else first.method
 
 
-def mean_over_seeds(group: Group, key: str) -> Band | None:
+def mean_over_seeds(group: Group, key: str, window: int = 1) -> Band | None:
     """The mean of a metric over the group's runs and its 95 % Student interval; None where no run logged it.
 
-    Only steps that all of them logged count: a mean over a changing set of runs would jump where one ends.
+    Only steps that all of them logged count: a mean over a changing set of runs would jump where one ends. With a
+    window, each run is smoothed first, so that the interval is that of the smoothed curve.
     """
     found = [run.metrics[key] for run in group.runs if key in run.metrics]
     if not found:
@@ -107,7 +116,7 @@ def mean_over_seeds(group: Group, key: str) -> Band | None:
     shared = sorted(set(tables[0]).intersection(*tables[1:]))
     if not shared:
         return None
-    values = np.array([[table[step] for step in shared] for table in tables])
+    values = np.array([smooth(np.array([table[step] for step in shared]), window) for table in tables])
     mean = values.mean(axis=0)
     half = half_width(values)
     return Band(np.array(shared), mean, mean - half, mean + half, len(found))

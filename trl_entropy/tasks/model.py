@@ -5,16 +5,18 @@ It is a Llama with biases, which is a Qwen2 but for one bias vector a layer. It 
 """
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from .tokenizer import EOS, PAD, VOCABULARY
 
 
-def build_model(tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> LlamaForCausalLM:
+def build_model(seed: int = 0) -> LlamaForCausalLM:
     """A Llama of 0.37 M parameters (width 96, 3 layers, 4 heads), freshly initialised from `seed`.
 
     The global random state is left as it was.
     """
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(VOCABULARY),
         hidden_size=96,
         intermediate_size=288,
         num_hidden_layers=3,
@@ -25,8 +27,8 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> LlamaForCa
         attention_bias=True,
         rms_norm_eps=1e-6,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=VOCABULARY.index(EOS),
+        pad_token_id=VOCABULARY.index(PAD),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -68,7 +68,7 @@ def _train(
     settings: WarmupSettings, on_step: Callable[[int, float], None] | None
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer, settings.seed)
+    model = build_model(settings.seed)
     tokens, prompt_length, first, count = _examples(tokenizer)
     generator = torch.Generator().manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)

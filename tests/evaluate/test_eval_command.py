@@ -1,0 +1,200 @@
+"""`trl-entropy eval` from its arguments to its files."""
+
+import argparse
+import json
+import sys
+import types
+
+import pandas
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from tests.conftest import tiny_model, tiny_tokenizer
+from trl_entropy.commands import eval as command
+from trl_entropy.evaluate import models, results, transformers_engine
+from trl_entropy.evaluate.transformers_engine import adapter_base, load_transformers
+
+
+QUICK = ["--engine", "transformers", "--device", "cpu", "--quiet", "--max-new-tokens", "8", "--chat", "never"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    for seed in (0, 1):
+        for part in (tiny_model(seed), tiny_tokenizer()):
+            part.save_pretrained(root / f"run-{seed}" / "checkpoint-20")
+    rows = [{"question": q, "answer": str(i)} for i, q in enumerate(["a b", "c d e", "f", "g h i j", "k l"])]
+    (root / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    command.register(parser.add_subparsers())
+    args = parser.parse_args(["eval", *map(str, arguments)])
+    return args.run(args)
+
+
+def two_models(folder):
+    return [
+        "--model",
+        folder / "run-0/checkpoint-20",
+        folder / "run-1/checkpoint-20",
+        "--dataset",
+        folder / "own.jsonl",
+    ]
+
+
+def test_two_models_two_seeds(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [*two_models(folder), "--n", 4, "--k", 1, 4, "--temperature", 1, "--seed", 0, 1, "--output-dir", out]
+    assert run(*arguments, *QUICK) == 0
+    found = json.loads((out / "results.json").read_text())
+    assert found["settings"]["engine"] == "transformers"
+    assert {"python", "torch", "transformers", "math-verify"} <= set(found["versions"])
+    assert [(r["seed"], len(r["problems"])) for r in found["runs"]] == [(0, 5), (1, 5)] * 2
+    assert {"id", "gold", "n", "c", "verdicts", "pass@4", "entropy"} <= set(found["runs"][0]["problems"][0])
+    assert [g["name"] for g in found["figures"]] == ["run-0/checkpoint-20", "run-1/checkpoint-20"]
+    for name, figure in found["figures"][0]["figures"].items():
+        per_seed = [run["figures"][name]["mean"] for run in found["runs"][:2]]
+        assert figure["mean"] == pytest.approx(sum(per_seed) / 2)
+        assert figure["low"] <= figure["mean"] + 1e-12
+    entropy = next(row for row in found["comparisons"] if row["figure"] == "entropy")
+    means = [group["figures"]["entropy"]["mean"] for group in found["figures"]]
+    assert entropy["difference"] == pytest.approx(means[1] - means[0])
+    assert entropy["baseline"] == "run-0/checkpoint-20"
+    assert 0 < entropy["p"] <= 1
+
+    samples = pandas.read_parquet(next(out.glob("*run-0*/own/seed-1/samples.parquet")))
+    assert len(samples) == 20
+    assert set(samples["verdict"]) <= {"no_answer", "different", "equal", "unparsed"}
+    table = (out / "results.md").read_text()
+    assert capsys.readouterr().out.strip() == table.strip()
+    assert "| model | benchmark | seeds | avg@4 | pass@1 | pass@4 | maj@4 |" in table
+    assert "p (paired)" in table
+    assert (out / "pass_at_k.png").stat().st_size > 5_000
+    points = [json.loads(line) for line in (out / "entropy_reward.jsonl").read_text().splitlines()]
+    assert [(p["step"], p["source"]) for p in points] == [(20, "eval")] * 4
+    assert points[0]["entropy"] == pytest.approx(found["runs"][0]["figures"]["entropy"]["mean"])
+
+    def no_model(*_, **__):
+        raise AssertionError("a finished evaluation loads no model")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers_engine, "load_transformers", no_model)
+        assert run(*arguments, *QUICK) == 0
+    assert json.loads((out / "results.json").read_text())["figures"] == found["figures"]
+    with pytest.raises(ValueError, match=r"other settings.*temperature: 1.0 there, 0.5 now"):
+        run(*arguments, *QUICK, "--temperature", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--benchmark", "aime"], "no benchmark named 'aime'"),
+        ([], "Say what to evaluate on"),
+        (["--benchmark", "countdown", "--n", 4, "--k", 8], r"1\.\.n = 4"),
+        (["--benchmark", "countdown", "--temperature", 0], "greedy"),
+        (["--benchmark", "countdown", "--batch-size", 0], "batch-size"),
+        (["--benchmark", "countdown", "--prompt", "no place"], "has no {problem}"),
+        (["--benchmark", "countdown", "--prompt", "{problem} {"], "is no template"),
+        (["--benchmark", "countdown", "math500", "--dataset", "x.json"], "replaces the data of one"),
+        (["--dataset", "missing.jsonl"], "no file missing.jsonl"),
+        (["--dataset", "OWN", "--answer-column", "gold"], "--answer-column"),
+        (["--benchmark", "countdown", "--output-dir", "OWN"], "is a file"),
+        (["--benchmark", "countdown", "--engine", "vllm"], "needs vLLM"),
+    ],
+)
+def test_bad_input_is_refused_before_a_model_is_loaded(folder, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.setattr(transformers_engine, "load_transformers", None)
+    monkeypatch.chdir(tmp_path)
+    own = [str(folder / "own.jsonl") if a == "OWN" else a for a in arguments]
+    engine = [] if "--engine" in arguments else ["--engine", "transformers"]
+    with pytest.raises((ValueError, FileNotFoundError), match=word):
+        run("--model", folder / "run-0/checkpoint-20", *engine, *own)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_models_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"neither config\.json"):
+        models.check_model(str(tmp_path / "empty"))
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        models.check_model("./nothing")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        models.check_model("runs/grpo/checkpoint-10")
+    with pytest.raises(ValueError, match="possible Hub id"):
+        models.check_model("a b")
+    models.check_model("Qwen/Qwen2.5-0.5B")
+
+
+def test_adapters_load_with_their_base(folder, tmp_path):
+    base = folder / "run-0" / "checkpoint-20"
+    torch.manual_seed(5)
+    adapter = get_peft_model(tiny_model(0), LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
+    adapter.peft_config["default"].base_model_name_or_path = str(base)
+    adapter.save_pretrained(tmp_path)
+    assert adapter_base(str(base)) is None
+    assert adapter_base(str(tmp_path)) == str(base)
+    engine = load_transformers(str(tmp_path), device="cpu", chat="never")
+    ids = torch.tensor([[5, 6, 7]])
+    torch.testing.assert_close(engine.model(ids).logits, adapter(ids).logits, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(engine.model(ids).logits, tiny_model(0)(ids).logits)
+
+
+def test_vllm_is_asked_as_it_wants_to_be(folder, monkeypatch):
+    """A stand-in for vLLM's interface: what the engine sends and how it reads the answer."""
+    sent = {}
+
+    class LLM:
+        def __init__(self, **options):
+            sent["options"] = options
+
+        def get_tokenizer(self):
+            return tiny_tokenizer()
+
+        def generate(self, requests, parameters, lora_request=None, use_tqdm=True):
+            sent["requests"], sent["parameters"] = requests, parameters
+            step = {7: types.SimpleNamespace(logprob=-0.5), 9: types.SimpleNamespace(logprob=-9.0)}
+            logprobs = [step, step] if parameters[0].logprobs is not None else None
+            output = types.SimpleNamespace(text="x", token_ids=[7, 7], finish_reason="length", logprobs=logprobs)
+            return [types.SimpleNamespace(outputs=[output]) for _ in requests]
+
+    fake = types.ModuleType("vllm")
+    fake.LLM, fake.SamplingParams = LLM, types.SimpleNamespace
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    from trl_entropy.evaluate.sampling import Sampling
+    from trl_entropy.evaluate.vllm_engine import VLLMEngine
+
+    engine = VLLMEngine(str(folder / "run-0/checkpoint-20"), chat="never", tensor_parallel_size=2)
+    assert sent["options"]["tensor_parallel_size"] == 2
+    assert engine.lengths(["a b", "c"]) == [2, 1]
+    first, _ = engine.generate(["a b", "c"], Sampling(n=1, temperature=1.0, max_new_tokens=2), [11, 12])
+    assert sent["requests"] == [{"prompt_token_ids": [3, 4]}, {"prompt_token_ids": [5]}]
+    assert [p.seed for p in sent["parameters"]] == [11, 12]
+    assert (first.text, first.tokens, first.truncated, first.entropy) == ("x", 2, True, 0.5)
+    [other] = engine.generate(["a"], Sampling(n=1, temperature=0.6, max_new_tokens=2), [1])
+    assert other.entropy is None
+
+
+def test_law_points_read_as_the_law_reads_them(folder, tmp_path):
+    from trl_entropy.evaluate.run import Evaluation
+    from trl_entropy.runlog import read_run
+
+    figures = {"avg@2": pandas.Series([0.0, 1.0]).to_numpy(), "entropy": pandas.Series([0.5, 0.7]).to_numpy()}
+    evaluations = [Evaluation(f"run/checkpoint-{s}", "own", 0, [], [], [], figures) for s in (10, 20)]
+    rows = results.law_rows(evaluations)
+    assert [(r["step"], r["entropy"], r["reward"]) for r in rows] == [(10, 0.6, 0.5), (20, 0.6, 0.5)]
+    results.append_jsonl(tmp_path / "entropy_reward.jsonl", rows)
+    found = read_run(tmp_path)
+    assert [name for name in found.metrics if "entropy" in name]
+
+
+def test_help_explains_itself(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    assert "--max-new-tokens" in text

@@ -1,0 +1,89 @@
+"""The test-running reward against code that is right, wrong, endless, greedy or sly; and the calculator."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trl_entropy.examples.code import extract_code, passes, passes_tests
+from trl_entropy.examples.tools import calculator
+
+
+TESTS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"]
+
+
+def block(code: str) -> str:
+    return f"Here it is:\n```python\n{code}\n```\nDone."
+
+
+@pytest.mark.parametrize(
+    ("code", "reward"),
+    [
+        ("def add(a, b):\n    return a + b", 1.0),
+        ("def add(a, b):\n    return 3", 0.0),  # passes the first test only
+        ("def add(a, b)", 0.0),
+        ("raise SystemExit(0)", 0.0),
+        ("import os; os._exit(0)", 0.0),
+        ("print('anything'); add = lambda a, b: a + b", 1.0),
+        ("x = 'a' * 10**10", 0.0),
+        ("def add(a, b):\n    raise ValueError('\\x00\\ud800')", 0.0),
+        ("open('/proc/self/fd/1', 'w').write('0' * 32); import os; os._exit(0)", 0.0),
+    ],
+)
+def test_the_reward_of_code(code: str, reward: float):
+    assert passes_tests([block(code)], tests=[TESTS]) == [reward]
+
+
+def test_endless_code_costs_its_limit_and_leaves_nothing_behind(tmp_path: Path):
+    pid = tmp_path / "pid"
+    code = (
+        f"import subprocess, sys\nchild = subprocess.Popen(['sleep', '60'])\n"
+        f"open({str(pid)!r}, 'w').write(str(child.pid))\nwhile True: pass"
+    )
+    started = time.monotonic()
+    assert passes(code, TESTS, seconds=1.0) is False
+    assert time.monotonic() - started < 4
+    child = int(pid.read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_code_runs_without_our_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert passes("import os\nassert 'HF_TOKEN' not in os.environ and os.listdir('.') == []", [])
+    assert os.environ["HF_TOKEN"] == "hf_secret"
+
+
+def test_a_batch_keeps_its_order_and_runs_each_solution_once(monkeypatch: pytest.MonkeyPatch):
+    from trl_entropy.examples import code as module
+
+    ran = []
+    monkeypatch.setattr(module, "passes", lambda code, tests: ran.append(code) or "good" in code)
+    completions = [block("good"), "no code", [{"role": "assistant", "content": block("bad")}], block("good")]
+    assert passes_tests(completions, tests=[TESTS] * 4) == [1.0, 0.0, 0.0, 1.0]
+    assert sorted(ran) == ["bad\n", "good\n"]
+
+
+def test_the_last_block_is_the_answer():
+    assert extract_code("```python\nfirst\n```\nbetter:\n```py\nsecond\n```") == "second\n"
+    assert extract_code("no block") is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("(17 + 4) * 3", "63"),
+        ("1 / 4", "0.25"),
+        ("-7 // 2", "-4"),
+        ("10 % 4", "2"),
+        ("1 / 0", "error: division by zero"),
+        ("2 ** 100", "error: only numbers"),
+        ("9999999999 * 9999999999", "error: a number beyond 1e+15"),
+        ("__import__('os')", "error: only numbers"),
+        ("(" * 300, "error:"),
+        ("", "error:"),
+    ],
+)
+def test_calculator(expression: str, result: str):
+    assert calculator(expression).startswith(result)

@@ -1,0 +1,50 @@
+"""Inputs for the tests of the fused head, and one way to call it and its plain twin."""
+
+import torch
+
+
+def head_of(logits: torch.Tensor) -> dict[str, torch.Tensor | None]:
+    """A head whose logits are exactly these `(N, V)`: row i of the identity picks column i of the weight."""
+    return {
+        "hidden": torch.eye(len(logits), dtype=logits.dtype),
+        "weight": logits.t().contiguous(),
+        "bias": None,
+        "targets": torch.zeros(len(logits), dtype=torch.int64),
+    }
+
+
+def random_head(
+    n: int, vocab: int, dtype: torch.dtype = torch.float32, *, bias: bool = False, width: int = 16, seed: int = 0
+) -> dict[str, torch.Tensor | None]:
+    """Rows from flat to peaked, as a language model has them: logits of standard deviation 0.04 to 20."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.logspace(-2, 0.7, n)[torch.randperm(n, generator=generator)].unsqueeze(1)
+    return {
+        "hidden": (torch.randn(n, width, generator=generator) * scale).to(dtype),
+        "weight": torch.randn(vocab, width, generator=generator).to(dtype),
+        "bias": torch.randn(vocab, generator=generator).to(dtype) if bias else None,
+        "targets": torch.randint(vocab, (n,), generator=generator),
+    }
+
+
+def run(function, head, *args, weights=(1.0, 0.7, -1.3), **kwargs):
+    """Outputs (with nucleus size) and the gradients by hidden, weight and bias of a weighted sum of the outputs."""
+    leaves = {k: v.detach().clone().requires_grad_() for k, v in head.items() if k != "targets" and v is not None}
+    outputs = function(
+        leaves["hidden"],
+        leaves["weight"],
+        leaves.get("bias"),
+        head["targets"],
+        *args,
+        return_nucleus_size=True,
+        **kwargs,
+    )
+    per_token = torch.linspace(0.5, 1.5, len(head["targets"]), dtype=outputs[0].dtype)
+    sum(w * (per_token * output).sum() for w, output in zip(weights, outputs[:3], strict=True)).backward()
+    return outputs, {name: leaf.grad for name, leaf in leaves.items()}
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Size of the difference, relative to that of `b`."""
+    difference = (a.double() - b.double()).norm()
+    return (difference / b.double().norm().clamp(min=1e-300)).item()

@@ -1,0 +1,120 @@
+"""The Triton kernels on CPU tensors, against the torch tiles and the plain twin. Run by `test_triton.py`.
+
+Not collected by itself: Triton's interpreter has to be chosen before Triton is first imported.
+"""
+
+import math
+
+import pytest
+import torch
+
+from tests.functional.heads import head_of, random_head, relative, run
+from trl_entropy.functional import fused, fused_log_probs, fused_triton
+from trl_entropy.functional.dense import dense_log_probs
+
+
+KINDS = pytest.mark.parametrize("nucleus", ["inclusive", "exclusive"])
+
+
+@pytest.fixture(autouse=True)
+def kernels(monkeypatch):
+    monkeypatch.setattr(fused, "tile_functions", lambda *_: (fused_triton.fold_tile, fused_triton.unfold_tile))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("top_p", [0.05, 0.8, 0.999999, 1.0])
+@KINDS
+def test_equals_the_plain_twin(dtype, top_p, nucleus):
+    """Flat to peaked rows over two blocks; temperature, bias, scale and soft-capping; several tiles."""
+    head = random_head(6, 1500, dtype, bias=True)
+    settings = {"nucleus": nucleus, "logit_scale": 1.3, "softcap": 20.0}
+    tile_bytes = 4 * 1536 * dtype.itemsize
+    ours, our_grads = run(fused_log_probs, head, 0.7, top_p, tile_bytes=tile_bytes, **settings)
+    twin, twin_grads = run(dense_log_probs, head, 0.7, top_p, **settings)
+    assert torch.equal(ours[3], twin[3])
+    for a, b in zip(ours[:3], twin[:3], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    for name, gradient in twin_grads.items():
+        assert relative(our_grads[name], gradient) < (1e-5 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.8])
+@KINDS
+def test_ties_go_to_the_smaller_index(top_p, nucleus):
+    logits = torch.randint(0, 4, (6, 1100), generator=torch.Generator().manual_seed(3)).float()
+    ours, our_grads = run(fused_log_probs, head_of(logits), 1.0, top_p, nucleus=nucleus, weights=(0.0, 0.0, 1.0))
+    twin, twin_grads = run(dense_log_probs, head_of(logits), 1.0, top_p, nucleus=nucleus, weights=(0.0, 0.0, 1.0))
+    assert torch.equal(ours[3], twin[3])
+    assert torch.equal(our_grads["weight"].abs() > 1e-7, twin_grads["weight"].abs() > 1e-7)
+
+
+def test_a_few_readings_find_the_cut_off_of_extreme_rows():
+    """All equal; one token; two values; values a last bit apart; a range of 10^4; around zero."""
+    last_bit = torch.full((40,), 1.0)
+    last_bit[::2] = 1 + 2**-23
+    rows = [
+        torch.zeros(40),
+        torch.eye(40)[7] * 80,
+        torch.arange(40) % 2 * 1.0,
+        last_bit,
+        torch.linspace(-1e4, 1e4, 40),
+        torch.tensor([1e-38, -1e-38, 0.0, 1e-30]).repeat(10),
+    ]
+    for top_p in (0.3, 0.8, 1 - 1e-9):
+        ours = run(fused_log_probs, head_of(torch.stack(rows)), 1.0, top_p)[0]
+        twin = run(dense_log_probs, head_of(torch.stack(rows)), 1.0, top_p)[0]
+        assert torch.equal(ours[3], twin[3])
+        torch.testing.assert_close(ours[2], twin[2], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_one_gradient_alone(which):
+    head = random_head(5, 200)
+    weights = tuple(float(i == which) for i in range(3))
+    hidden = head["hidden"].clone().requires_grad_()
+    output = fused_log_probs(hidden, head["weight"], None, head["targets"], top_p=0.8)[which]
+    (torch.linspace(0.5, 1.5, 5) * output).sum().backward()
+    _, twin_grads = run(dense_log_probs, head, 1.0, 0.8, weights=weights)
+    torch.testing.assert_close(hidden.grad, twin_grads["hidden"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf], ids=str)
+@pytest.mark.parametrize("top_p", [0.8, 1.0])
+def test_nan_and_inf_logits_give_nan_everywhere(bad, top_p):
+    head = random_head(1, 1100, bias=True)
+    head["bias"][1050] = bad
+    outputs, grads = run(fused_log_probs, head, 1.0, top_p)
+    assert all(x.isnan().all() for x in outputs[:3])
+    assert outputs[3].tolist() == [0]
+    assert grads["hidden"].isnan().all()
+
+
+@pytest.mark.parametrize("top_p", [0.8, 1.0])
+def test_minus_infinity_is_probability_zero(top_p):
+    """Here the whole first block is forbidden."""
+    head = random_head(3, 1500, bias=True)
+    head["bias"][:1100] = -math.inf
+    head["targets"][:] = 1200
+    ours, our_grads = run(fused_log_probs, head, 1.0, top_p)
+    twin, twin_grads = run(dense_log_probs, head, 1.0, top_p)
+    for a, b in zip(ours, twin, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    assert relative(our_grads["hidden"], twin_grads["hidden"]) < 1e-5
+    head["bias"][:] = -math.inf
+    assert run(fused_log_probs, head, 1.0, top_p)[0][0].isnan().all()
+
+
+def test_a_target_outside_the_vocabulary_gives_nan():
+    """Where the targets live on a GPU, looking at them first would stall it."""
+    logits = torch.randn(3, 50)
+    out = fused.Rows.empty(3, logits.device, torch.float32)
+    settings = fused.Settings(1.0, 0.8, "inclusive", 1.0, None, torch.float32)
+    fused_triton.fold_tile(logits, 50, None, torch.tensor([-100, 4, 50]), settings, out)
+    assert out.log_prob.isnan().tolist() == [True, False, True]
+    assert out.entropy.isfinite().all()
+
+
+def test_no_tokens():
+    head = random_head(3, 50)
+    outputs = fused_log_probs(head["hidden"][:0], head["weight"], None, head["targets"][:0], top_p=0.8)
+    assert all(len(x) == 0 for x in outputs)

@@ -1,0 +1,160 @@
+"""What the figures show, read back from their artists."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+from trl_entropy.law import fit_entropy_law, forecast_entropy_law
+from trl_entropy.plots.compare import plot_last_values
+from trl_entropy.plots.curves import group_styles, plot_metric
+from trl_entropy.plots.dynamics import plot_drivers, plot_dynamics, summarise
+from trl_entropy.plots.law import LawLine, plot_law
+from trl_entropy.plots.style import METHODS, paper_style
+from trl_entropy.runlog import groups as groups_module
+from trl_entropy.runlog import smooth as smooth_module
+from trl_entropy.runlog.groups import Group, group_runs, half_width, last_values, mean_over_seeds
+from trl_entropy.runlog.model import Run, Series
+
+
+def run(name, method, values, seed=0, **arguments):
+    settings = {"method": method, "seed": seed, "arguments": {"seed": seed, **arguments}}
+    series = Series(list(range(1, len(values) + 1)), [float(v) for v in values])
+    return Run(name, name, {"reward": series}, settings)
+
+
+def labels(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_runs_that_differ_in_the_seed_are_one_group():
+    runs = [run("s0", "siren", [1], 0, coef=1), run("p", "plain", [1]), run("s1", "siren", [2], 1, coef=1)]
+    groups = group_runs(runs)
+    assert [(g.label, [r.name for r in g.runs]) for g in groups] == [("plain", ["p"]), ("siren", ["s0", "s1"])]
+
+
+def test_groups_of_one_method_are_called_by_what_differs():
+    groups = group_runs(
+        [run("a", "siren", [1], coef=1), run("b", "siren", [1], coef=2, lr=3), run("c", "unknown", [1])]
+    )
+    assert [g.label for g in groups] == ["siren, coef=1, lr=default", "siren, coef=2, lr=3", "c"]
+    alike = [Run("x", "x", settings={"method": "plain"}), Run("y", "y", settings={"method": "plain"})]
+    assert [g.label for g in group_runs(alike)] == ["plain (x)", "plain (y)"]
+
+
+def test_the_interval_over_seeds_is_students():
+    group = Group("g", "plain", tuple(run(str(s), "plain", [v, v + 1]) for s, v in enumerate((1.0, 2.0, 3.0))))
+    band = mean_over_seeds(group, "reward")
+    assert band.mean.tolist() == [2, 3]
+    assert band.low[0] == pytest.approx(2 - 4.303 / np.sqrt(3), abs=1e-3)  # t(2) 4.303, standard deviation 1
+    assert np.isnan(half_width(np.array([1.0])))
+    assert last_values(group, "reward", 0.5).tolist() == [2, 3, 4]
+
+
+def test_a_mean_is_over_the_steps_that_all_runs_have():
+    group = Group("g", "plain", (run("a", "plain", [1, 1, 1]), run("b", "plain", [3, 3])))
+    assert mean_over_seeds(group, "reward").steps.tolist() == [1, 2]
+    assert mean_over_seeds(group, "entropy") is None
+
+
+def test_a_method_has_its_own_look_only_where_it_is_the_only_one():
+    groups = group_runs([run("p", "plain", [1]), run("a", "siren", [1], coef=1), run("b", "siren", [1], coef=2)])
+    plain, first, second = group_styles(groups)
+    assert plain == METHODS["plain"]
+    assert len({plain.color, first.color, second.color}) == 3
+    assert first.label == "siren, coef=1"
+
+
+def test_a_curve_shows_the_mean_the_band_and_the_reference():
+    groups = group_runs([run("a", "siren", [1, 2], 0), run("b", "siren", [3, 4], 1), run("c", "plain", [5, 6])])
+    with paper_style():
+        axes = plot_metric(groups, "reward", "Reward", "share", [(0.5, "anchor")]).axes[0]
+    assert labels(axes) == ["GRPO", "SIREN (2 seeds)"]
+    assert axes.lines[1].get_ydata().tolist() == [2, 3]
+    assert len(axes.collections) == 1  # a band for the two seeds, none for the single run
+    assert [text.get_text() for text in axes.texts] == ["anchor"]
+    with paper_style():
+        assert plot_metric(groups, "entropy", "", "") is None
+
+
+def test_long_runs_are_drawn_with_few_points_and_keep_their_last():
+    groups = group_runs([run("a", "plain", np.arange(5000))])
+    with paper_style():
+        line = plot_metric(groups, "reward", "", "").axes[0].lines[-1]
+    assert len(line.get_xdata()) <= 402
+    assert line.get_xdata()[-1] == 5000
+
+
+def law_line(forecast=False):
+    entropy = np.linspace(1.0, 0.1, 60)
+    reward = 0.6 - 0.2 * np.exp(entropy) + np.random.default_rng(0).normal(0, 0.01, 60)
+    held = forecast_entropy_law(entropy, reward, fraction=0.2) if forecast else None
+    return LawLine(entropy, reward, fit_entropy_law(entropy, reward), METHODS["plain"], held)
+
+
+def test_the_laws_curve_reaches_its_ceiling_at_zero_entropy():
+    line = law_line(forecast=True)
+    with paper_style():
+        axes = plot_law([line]).axes[0]
+    curve = next(artist for artist in axes.lines if artist.get_label().startswith("GRPO: ceiling"))
+    assert curve.get_xdata()[0] == 0
+    assert curve.get_ydata()[0] == pytest.approx(line.fit.ceiling)
+    assert "forecast from 12 points" in labels(axes)[1]
+
+
+def test_an_unfit_law_is_not_drawn():
+    flat = np.full(20, 0.5)
+    line = LawLine(flat, np.linspace(0, 1, 20), fit_entropy_law(flat, np.linspace(0, 1, 20)), METHODS["plain"])
+    with paper_style():
+        axes = plot_law([line]).axes[0]
+        assert labels(axes) == ["GRPO: no fit"]
+        with pytest.raises(ValueError, match="at least one"):
+            plot_law([])
+
+
+def test_last_values_show_each_seed_and_the_mean():
+    groups = group_runs([run("a", "siren", [1], 0), run("b", "siren", [3], 1), run("c", "plain", [5])])
+    with paper_style():
+        axes = plot_last_values(groups, "reward", "", "").axes[0]
+        assert plot_last_values(groups, "entropy", "", "") is None
+    points = sorted(x for line in axes.lines for x in np.atleast_1d(line.get_xdata()))
+    assert {1, 2, 3, 5} <= set(points)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["GRPO", "SIREN"]
+
+
+def dynamics_rows(sign=-1):
+    draws = np.random.default_rng(0).normal(0.1, 0.05, 20)
+    return [
+        {"step": i, "covariance": c, "state_covariance": 2 * c, "entropy_change": sign * c / 10,
+         "drivers": [{"sign": "+", "logp": [None, -1.0], "change": c},
+                     {"sign": "-", "logp": [-1.0, None], "change": 0}]}
+        for i, c in enumerate(draws)
+    ]  # fmt: skip
+
+
+def test_the_summary_of_the_dynamics():
+    agree, disagree = summarise(dynamics_rows()), summarise(dynamics_rows(sign=1))
+    assert (agree.correlation, agree.sign_agreement) == (pytest.approx(1.0), 1.0)
+    assert (disagree.state_correlation, disagree.state_sign_agreement) == (pytest.approx(-1.0), 0.0)
+    damaged = [*dynamics_rows(), {"step": 99}, {"step": "x", "covariance": 1}]
+    assert len(summarise(damaged).steps) == 20
+    with pytest.raises(ValueError, match="none with step, covariance"):
+        summarise([{"step": 1}])
+    with paper_style():
+        assert len(plot_dynamics(agree).axes[0].lines) == 5
+
+
+def test_drivers_are_the_mean_over_measurements():
+    rows = dynamics_rows()
+    with paper_style():
+        axes = plot_drivers(rows).axes[0]
+        assert plot_drivers([{"step": 1}]) is None
+    heights = [patch.get_height() for patch in axes.patches]
+    assert heights[0] == pytest.approx(1000 * np.mean([row["drivers"][0]["change"] for row in rows]))
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["<37%", ">37%"]
+
+
+@pytest.mark.parametrize("module", [groups_module, smooth_module])
+def test_examples_run(module):
+    failed, tried = doctest.testmod(module, extraglobs={"np": np})
+    assert (failed, tried > 0) == (0, True)

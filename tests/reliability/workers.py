@@ -1,0 +1,165 @@
+"""Training runs that are killed, fed with faults, or resumed, for the ranks of a job."""
+
+import errno
+import math
+import os
+import resource
+import signal
+import time
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from tests.conftest import vowel_reward
+from tests.distributed.workers import make_trainer, record
+from trl_entropy import EntropyGRPOTrainer, checkpoints
+
+
+# A generation lasts two optimizer steps of two micro-batches; every checkpoint lies at the end of one
+ALIGNED = {
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "steps_per_generation": 2,
+    "num_iterations": 2,
+    "max_steps": 6,
+    "save_strategy": "steps",
+    "save_steps": 2,
+    "optim": "adamw_torch",
+    "max_grad_norm": 1.0,
+    "learning_rate": 1e-2,
+    "lr_scheduler_type": "linear",
+    "shuffle_dataset": True,
+}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MortalTrainer(EntropyGRPOTrainer):
+    """Dies of SIGKILL at `kill["at"]` of optimizer step `kill["step"]` (counted from 0), on process `kill["rank"]`."""
+
+    kill: dict[str, Any] | None = None
+
+    def _dies(self, at: str) -> bool:
+        wanted = self.kill or {}
+        here = wanted.get("rank", 0) == self.accelerator.process_index
+        return here and wanted.get("at") == at and wanted["step"] == self.state.global_step
+
+    def _generate_single_turn(self, *args, **kwargs):
+        if self._dies("generation"):
+            die()
+        return super()._generate_single_turn(*args, **kwargs)
+
+    def training_step(self, model, inputs, num_items_in_batch):
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self._dies("between micro-batches") and self._step % 2 == 1:
+            die()
+        return loss
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self._dies("saving, optimizer half written"):
+            path = os.path.join(output_dir, "optimizer.pt")
+            os.truncate(path, os.path.getsize(path) // 2)
+            die()
+
+    def _save_checkpoint(self, model, trial):
+        if self._dies("saving, all but the seal"):
+            checkpoints.seal = lambda folder: die()
+        super()._save_checkpoint(model, trial)
+
+
+def run(payload: dict[str, Any]) -> dict[str, Any]:
+    """Train, perhaps resume, perhaps die."""
+    trainer = make_trainer(payload, MortalTrainer, **ALIGNED)
+    trainer.kill = payload.get("kill")
+    trainer.train(resume_from_checkpoint=payload.get("resume"))
+    return {**record(trainer), "state": vars(trainer._entropy_state), "rng": torch.random.get_rng_state()}
+
+
+def nan_reward(completions, **_):
+    return [math.nan if i == 1 else r for i, r in enumerate(vowel_reward(completions))]
+
+
+def infinite_reward(completions, **_):
+    return [math.inf if i == 1 else r for i, r in enumerate(vowel_reward(completions))]
+
+
+def raising_reward(completions, **_):
+    if os.environ.get("RANK", "1") == "1":
+        raise KeyError("solution")
+    return vowel_reward(completions)
+
+
+def hanging_reward(completions, **_):
+    if os.environ.get("RANK", "1") == "1":
+        time.sleep(600)
+    return vowel_reward(completions)
+
+
+async def raising_async_reward(completions, **_):
+    return raising_reward(completions)
+
+
+class FaultyTrainer(EntropyGRPOTrainer):
+    """Its loss is `value` in the second micro-batch of the optimizer steps `steps`, on process 1 (or the only one)."""
+
+    steps: tuple[int, ...] = ()
+    value = math.nan
+
+    def _compute_loss(self, model, inputs):
+        loss = super()._compute_loss(model, inputs)
+        guilty = self.accelerator.process_index == self.accelerator.num_processes - 1
+        if self.model.training and guilty and self.state.global_step in self.steps and self._step % 2 == 1:
+            loss = loss * self.value
+        return loss
+
+
+def faulty(payload: dict[str, Any]) -> dict[str, Any]:
+    """Train with a fault; returns the error if there was one, and what state the run is in."""
+    reward = globals().get(payload.get("reward"), vowel_reward)
+    trainer = make_trainer(payload, FaultyTrainer, reward, **ALIGNED)
+    trainer.steps = tuple(payload.get("steps", ()))
+    trainer.value = payload.get("value", math.nan)
+    error, started = None, time.monotonic()
+    try:
+        trainer.train()
+    except Exception as caught:
+        error = f"{type(caught).__name__}: {caught}"
+    seconds = time.monotonic() - started
+    log = trainer.state.log_history
+    return {**record(trainer), "error": error, "seconds": seconds, "state": vars(trainer._entropy_state), "log": log}
+
+
+class FullDisk(EntropyGRPOTrainer):
+    """From step 4 on no file may grow beyond 100 kB: the kernel refuses the write, as on a full disk."""
+
+    def _save_checkpoint(self, model, trial):
+        if self.state.global_step == 4:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        super()._save_checkpoint(model, trial)
+
+
+def full_disk(payload: dict[str, Any]) -> str:
+    trainer = make_trainer(payload, FullDisk, **ALIGNED)
+    try:
+        trainer.train()
+    except OSError as caught:
+        assert caught.__cause__ is not None
+        return f"{type(caught).__name__}: {caught}"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    raise AssertionError(f"no error although writing failed with {errno.errorcode[errno.EFBIG]}")
+
+
+class PlainTrainer(GRPOTrainer):
+    """TRL's trainer under our arguments, all of them off."""
+
+
+def plain_trl(payload: dict[str, Any]) -> None:
+    """A checkpoint after step 4, made by TRL's own trainer."""
+    trainer = make_trainer(payload, PlainTrainer, **{**ALIGNED, "max_steps": 4})
+    trainer.train()

@@ -1,0 +1,244 @@
+"""What a configuration will do, before it costs a GPU hour: `examine(plan)` gives the findings, `render` the text."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .plan import Plan, model_shape
+from .published import method_of, published
+
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found, section by section: title -> lines. `problems` are settings without effect and other traps."""
+
+    sections: dict[str, list[str]]
+    problems: list[str]
+
+
+def examine(plan: Plan) -> Findings:
+    """Say what the plan will do.
+
+    Example:
+        ```python
+        print(render(examine(read_plan("configs/siren.yaml", processes=8))))
+        ```
+    """
+    return Findings(
+        sections={
+            "Method": _method(plan),
+            "Updates": _updates(plan),
+            "Tokens": _tokens(plan),
+            "Memory of head and logits": _memory(plan),
+            "Compared with the paper": _compared(plan),
+        },
+        problems=[*plan.warnings, *(line for rule in _RULES for line in rule(plan))],
+    )
+
+
+def render(findings: Findings) -> str:
+    """The findings as text."""
+    parts = [f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in findings.sections.items()]
+    problems = "\n".join(f"  - {problem}" for problem in findings.problems) or "  none"
+    return "\n\n".join([*parts, f"Settings without effect, and traps\n{problems}"])
+
+
+def _method(plan: Plan) -> list[str]:
+    args = plan.args
+    lines = []
+    if args.siren:
+        anchor = "measured on the first optimizer step" if args.siren_anchor is None else f"{args.siren_anchor} nats"
+        kept = round(100 * (1 - args.siren_quantile))
+        lines.append(
+            f"SIREN: {args.siren_coef:g} * (H - anchor)^2, H the entropy inside the top {args.siren_top_p:g} of the mass on "
+            f"the {kept} % most uncertain tokens; anchor {anchor}, pull {args.siren_penalty}."
+        )
+    if args.clip_cov:
+        band = f"{args.clip_cov_low:g} to {args.clip_cov_high:g}"
+        lines.append(f"Clip-Cov: no policy gradient on {args.clip_cov_ratio:g} of the tokens, of covariance {band}.")
+    if args.kl_cov:
+        clip = "kept" if args.kl_cov_clip else "open"
+        lines.append(
+            f"KL-Cov: {args.kl_cov_coef:g} * |logp - old logp| on the {args.kl_cov_ratio:g} of tokens with the largest "
+            f"covariance; PPO's clip {clip}."
+        )
+    if args.entropy_coef:
+        lines.append(f"Naive bonus (TRL's entropy_coef): {args.entropy_coef:g} * mean entropy of all tokens and words.")
+    if args.use_adaptive_entropy:
+        lines.append("Adaptive entropy coefficient (TRL's use_adaptive_entropy).")
+    if args.top_entropy_quantile < 1:
+        lines.append(f"Policy gradient on the top {args.top_entropy_quantile:g} of tokens by entropy only (TRL's).")
+    return lines or ["Plain GRPO: no entropy control is on."]
+
+
+def _updates(plan: Plan) -> list[str]:
+    args, steps = plan.args, plan.steps_per_rollout
+    prompts = args.generation_batch_size // args.num_generations
+    lines = [
+        f"{plan.processes} process(es), --num_processes N plans for N; a rollout is {prompts} prompts x "
+        f"{args.num_generations} completions.",
+        f"{_number(steps)} optimizer step(s) a rollout, each on {plan.completions_per_step} completions "
+        f"({args.per_device_train_batch_size} a device x {args.gradient_accumulation_steps} accumulated).",
+    ]
+    if args.strictly_on_policy:
+        lines.append("Strictly on-policy: the policy never moves between a generation and its use; every ratio is 1.")
+    else:
+        lines.append(f"Off-policy: from the second step of a rollout on ({_share(1 - 1 / steps)} of all steps).")
+    if args.max_steps > 0:
+        rollouts = math.ceil(args.max_steps / steps)
+        lines.append(f"{args.max_steps} optimizer steps: {rollouts} rollouts, {rollouts * prompts} prompts.")
+    return lines
+
+
+def _tokens(plan: Plan) -> list[str]:
+    args = plan.args
+    if not args.max_completion_length:
+        return ["No limit on the completion length, so no bound on the tokens of a rollout."]
+    most = args.generation_batch_size * args.max_completion_length
+    lines = [f"At most {most:,} tokens a rollout, if every completion runs to {args.max_completion_length}."]
+    if args.siren:
+        step = plan.completions_per_step * args.max_completion_length
+        lines.append(f"SIREN regularizes about {_number(step * (1 - args.siren_quantile))} of at most {step:,} tokens a step.")
+    for name, ratio in (("Clip-Cov", args.clip_cov_ratio), ("KL-Cov", args.kl_cov_ratio)):
+        if ratio:
+            counts = [max(1, math.floor(ratio * tokens)) for tokens in (most, most // 4)]
+            lines.append(
+                f"{name} selects at most {counts[0]:,} tokens a rollout ({counts[0] / plan.steps_per_rollout:,.1f} a step), "
+                f"{counts[1]:,} if the mean length is a quarter of the limit."
+            )
+            if args.entropy_scope == "micro_batch":
+                micro = args.per_device_train_batch_size * args.max_completion_length
+                lines.append(f"In micro-batch scope at least one of {micro:,} tokens: a share of {1 / micro:.1g} or more.")
+    if args.kl_cov:
+        lines.append(f"KL-Cov acts in {_share(1 - 1 / plan.steps_per_rollout)} of the steps: not in a rollout's first.")
+    return lines
+
+
+def _memory(plan: Plan) -> list[str]:
+    from .functional.fused import TILE_BYTES
+
+    args, name = plan.args, plan.model.model_name_or_path
+    shape = model_shape(name)
+    if shape is None:
+        return [f"{name or 'no model'}: neither in a local folder, nor in the Hub's cache, nor in the table of known models."]
+    wide = 2 if plan.model.dtype in ("bfloat16", "float16") else 4
+    head = shape.hidden * shape.vocabulary
+    tokens = args.per_device_train_batch_size * (args.max_completion_length or 0)
+    dense = tokens * shape.vocabulary * 4
+    return [
+        f"{name}: vocabulary {shape.vocabulary:,}, hidden size {shape.hidden:,}.",
+        f"Head: {head * wide / GIB:.2f} GiB of weights in {plan.model.dtype or 'float32'}"
+        + ("; frozen under LoRA, no gradient." if plan.model.use_peft else f", {head * 4 / GIB:.2f} GiB of gradient in float32."),
+        f"Logits of a micro-batch: would be {dense / GIB:.2f} GiB in float32, and again for their gradient; the fused head "
+        f"holds one tile of {min(TILE_BYTES['cuda'], dense) / GIB:.2f} GiB.",
+    ]
+
+
+def _compared(plan: Plan) -> list[str]:
+    method = method_of(plan.args)
+    billions = next((size for size in (32, 14, 7, 3, 1.5, 0.5) if f"{size}b" in str(plan.model.model_name_or_path).lower()), 7)
+    source, settings = published(method, billions)
+    lines = [f"{source}. Equal where not listed."]
+    for name, wanted in settings.items():
+        have = plan.steps_per_rollout if name == "optimizer steps a rollout" else getattr(plan.args, name)
+        have = getattr(have, "value", have)
+        if have != wanted:
+            lines.append(f"{name:<28} here {have!s:<14} paper {wanted}")
+    return lines if len(lines) > 1 else [f"{source}: every setting is the paper's."]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or value > 100 else f"{value:.2f}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+# --- settings without effect, beyond those that the arguments refuse themselves ---------------------------------------
+
+
+def _inert_when(prefixes: tuple[str, ...], on: Callable[[Plan], Any], need: str) -> Callable[[Plan], list[str]]:
+    def rule(plan: Plan) -> list[str]:
+        names = sorted(name for name in plan.given if name.startswith(prefixes))
+        return [] if on(plan) or not names else [f"{', '.join(names)}: no effect without {need}."]
+
+    return rule
+
+
+def _clip_on_policy(plan: Plan) -> list[str]:
+    names = sorted(plan.given & {"epsilon", "epsilon_high"})
+    if not names or not plan.args.strictly_on_policy:
+        return []
+    return [
+        f"{', '.join(names)}: no effect while updates are strictly on-policy, as every ratio is 1. Raise "
+        "steps_per_generation above gradient_accumulation_steps, or num_iterations to 2."
+    ]
+
+
+def _few_tokens(plan: Plan) -> list[str]:
+    args = plan.args
+    ratio = args.clip_cov_ratio or args.kl_cov_ratio
+    tokens = args.generation_batch_size * (args.max_completion_length or 0)
+    if not ratio or not tokens or ratio * tokens >= 8:
+        return []
+    return [
+        f"A share of {ratio:g} of at most {tokens:,} tokens is {ratio * tokens:.1f}: hardly a token is selected (always at "
+        "least one). On a rollout this small take a larger ratio, 0.01 to 0.2."
+    ]
+
+
+def _large_bonus(plan: Plan) -> list[str]:
+    if plan.args.entropy_coef < 0.005:
+        return []
+    return [f"entropy_coef={plan.args.entropy_coef:g}: from 0.005 on the naive bonus makes entropy explode on large models."]
+
+
+def _warmup_ignored(plan: Plan) -> list[str]:
+    constant = str(getattr(plan.args.lr_scheduler_type, "value", plan.args.lr_scheduler_type)) == "constant"
+    names = sorted(plan.given & {"warmup_steps", "warmup_ratio"})
+    return [f"{', '.join(names)}: no effect with lr_scheduler_type constant; take constant_with_warmup."] if constant and names else []
+
+
+def _no_checkpoint(plan: Plan) -> list[str]:
+    args = plan.args
+    strategy = getattr(args.save_strategy, "value", args.save_strategy)
+    if strategy == "steps" and 0 < args.max_steps < args.save_steps:
+        return [f"save_steps={args.save_steps:g} is beyond max_steps={args.max_steps}: no checkpoint before the end."]
+    return []
+
+
+def _no_token(plan: Plan) -> list[str]:
+    from huggingface_hub import get_token
+
+    if not plan.args.push_to_hub or plan.args.hub_token or get_token():
+        return []
+    return ["push_to_hub: this machine has no token, so the push at the end would fail. Run `hf auth login`, or set HF_TOKEN."]
+
+
+def _dr_grpo_std(plan: Plan) -> list[str]:
+    if plan.args.loss_type == "dr_grpo" and plan.args.scale_rewards != "none":
+        return [f"loss_type dr_grpo with scale_rewards={plan.args.scale_rewards!r}: Dr. GRPO drops that division; set 'none'."]
+    return []
+
+
+_ADAPTIVE = ("entropy_coef_", "entropy_target")
+_RULES: tuple[Callable[[Plan], list[str]], ...] = (
+    _clip_on_policy,
+    _few_tokens,
+    _large_bonus,
+    _warmup_ignored,
+    _no_checkpoint,
+    _no_token,
+    _dr_grpo_std,
+    _inert_when(("vllm_",), lambda plan: plan.args.use_vllm, "use_vllm: true"),
+    _inert_when(("lora_",), lambda plan: plan.model.use_peft, "use_peft: true"),
+    _inert_when(("hub_",), lambda plan: plan.args.push_to_hub, "push_to_hub: true"),
+    _inert_when(_ADAPTIVE, lambda plan: plan.args.use_adaptive_entropy, "use_adaptive_entropy: true"),
+    _inert_when(("eval_steps", "num_generations_eval", "dataset_test_split"), lambda plan: plan.args.eval_strategy != "no", "eval_strategy"),
+    _inert_when(("sync_ref_model", "ref_model_"), lambda plan: plan.args.beta, "beta above 0"),
+)
