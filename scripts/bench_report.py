@@ -31,9 +31,11 @@ COLUMNS = (
 
 
 def print_progress(text: str, last: bool = False) -> None:
-    """One line that is overwritten by the next, or kept where `last`."""
-    width = 100
-    sys.stderr.write("\r" + " " * width + "\r" + (text + "\n" if last else text[:width]))
+    """One line, which on a terminal the next one overwrites unless this is the `last` of its kind."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K" + (text + "\n" if last else text[:100]))
+    else:
+        sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 

@@ -14,7 +14,12 @@ from trl_entropy.plan import model_shape, read_plan
 
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-BASE = {"model_name_or_path": "Qwen/Qwen2.5-7B", "reward_funcs": ["math_reward"], "dataset_name": "x/y", "max_steps": 100}
+BASE = {
+    "model_name_or_path": "Qwen/Qwen2.5-7B",
+    "reward_funcs": ["math_reward"],
+    "dataset_name": "x/y",
+    "max_steps": 100,
+}
 Write = Callable[..., str]
 
 
@@ -51,9 +56,11 @@ def test_figures_by_hand(write: Write):
     plan = read_plan(path, processes=8)
     assert (plan.steps_per_rollout, plan.completions_per_step) == (16, 64)
     text = render(examine(plan))
-    assert "128 prompts x 8 completions" in text and "16 optimizer step(s) a rollout, each on 64" in text
+    assert "128 prompts x 8 completions" in text
+    assert "16 optimizer step(s) a rollout, each on 64" in text
     assert "Off-policy: from the second step of a rollout on (94 % of all steps)" in text
-    assert "At most 3,145,728 tokens" in text and "32 optimizer steps: 2 rollouts, 256 prompts" in text
+    assert "At most 3,145,728 tokens" in text
+    assert "32 optimizer steps: 2 rollouts, 256 prompts" in text
     assert "at most 629 tokens a rollout (39.3 a step), 157 if" in text  # floor(2e-4 * 3145728), / 16, a quarter
     assert "about 39,322 of at most 196,608 tokens a step" in text  # 64 * 3072, a fifth
     assert "1.02 GiB of weights in bfloat16" in text  # 152064 * 3584 * 2 / 2^30
@@ -62,7 +69,8 @@ def test_figures_by_hand(write: Write):
 
 def test_on_policy_is_said(write: Write):
     text = render(examine(read_plan(write(epsilon_high=0.28, gradient_accumulation_steps=4))))
-    assert "Strictly on-policy" in text and "epsilon_high: no effect while updates are strictly on-policy" in text
+    assert "Strictly on-policy" in text
+    assert "epsilon_high: no effect while updates are strictly on-policy" in text
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,10 @@ def test_on_policy_is_said(write: Write):
         ({"entropy_target": 0.2}, "entropy_target: no effect without use_adaptive_entropy: true"),
         ({"num_generations_eval": 4}, "num_generations_eval: no effect without eval_strategy"),
         ({"sync_ref_model": True}, "sync_ref_model: no effect without beta above 0"),
-        ({"warmup_steps": 5, "lr_scheduler_type": "constant"}, "warmup_steps: no effect with lr_scheduler_type constant"),
+        (
+            {"warmup_steps": 5, "lr_scheduler_type": "constant"},
+            "warmup_steps: no effect with lr_scheduler_type constant",
+        ),
         ({"entropy_coef": 0.01}, "entropy_coef=0.01: from 0.005 on"),
         ({"save_steps": 500}, "no checkpoint before the end"),
         ({"loss_type": "dr_grpo", "scale_rewards": "group"}, "Dr. GRPO drops that division"),
@@ -112,7 +123,9 @@ def test_what_training_would_refuse_is_refused(
 ):
     assert cli.main(["doctor", write(**settings)]) == 1
     captured = capsys.readouterr()
-    assert reason in captured.err and "would be refused" in captured.err and captured.out == ""
+    assert reason in captured.err
+    assert "would be refused" in captured.err
+    assert captured.out == ""
 
 
 def test_the_command(write: Write, capsys: pytest.CaptureFixture):
@@ -120,7 +133,8 @@ def test_the_command(write: Write, capsys: pytest.CaptureFixture):
     path = write(steps_per_generation=16)
     assert cli.main(["doctor", path, "--num_processes", "2", "--siren_coef", "0.25"]) == 0
     said = capsys.readouterr().out
-    assert "2 process(es)" in said and "SIREN: 0.25 * (H - anchor)^2" in said
+    assert "2 process(es)" in said
+    assert "SIREN: 0.25 * (H - anchor)^2" in said
     assert "siren_coef                   here 0.25           paper 0.005" in said
     assert dict(os.environ) == before
     assert cli.main(["doctor", "nowhere.yaml"]) == 2
@@ -133,5 +147,6 @@ def test_processes_may_stand_in_the_file(write: Write):
 def test_the_shape_is_read_from_a_folder(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps({"text_config": {"hidden_size": 8, "vocab_size": 99}}))
     shape = model_shape(str(tmp_path))
-    assert shape is not None and (shape.hidden, shape.vocabulary) == (8, 99)
+    assert shape is not None
+    assert (shape.hidden, shape.vocabulary) == (8, 99)
     assert model_shape("nobody/knows-it") is None

@@ -28,7 +28,10 @@ def test_every_configuration_is_accepted_and_is_the_papers(method: str, size: st
 
 @pytest.mark.parametrize("method", PUBLISHED)
 def test_it_agrees_with_the_file_in_configs(method: str):
-    written, kept = yaml.safe_load(configuration(method, "7b")), yaml.safe_load((CONFIGS / f"{method}.yaml").read_text())
+    written, kept = (
+        yaml.safe_load(configuration(method, "7b")),
+        yaml.safe_load((CONFIGS / f"{method}.yaml").read_text()),
+    )
     shared = written.keys() & kept.keys() - {"output_dir"}
     assert {name: written[name] for name in shared} == {name: kept[name] for name in shared}
     assert kept.keys() - written.keys() <= {"log_entropy_details", "mask_truncated_completions"}
@@ -50,14 +53,24 @@ def test_the_step_is_the_papers_whatever_the_gpus():
 def test_the_command_says_what_is_yours_and_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture):
     path = tmp_path / "sub" / "siren.yaml"
     assert cli.main(["init", "siren", "--size", "1.5B", "--output", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert f"trl-entropy doctor {path}" in said and "siren_coef" in said and "siren_top_p" not in said
+    said = capsys.readouterr().err
+    assert f"trl-entropy doctor {path}" in said
+    assert "siren_coef" in said
+    assert "siren_top_p" not in said
     marked = {line.partition(":")[0] for line in path.read_text().splitlines() if "# yours" in line}
     assert marked == {name for name in YOURS if f"{name}, " in said or f"{name}. The rest" in said}
 
     assert cli.main(["init", "siren", "--output", str(path)]) == 2  # nothing is overwritten unasked
-    assert "--force" in capsys.readouterr().err and "1.5B" in path.read_text()
+    assert "--force" in capsys.readouterr().err
+    assert "1.5B" in path.read_text()
     assert cli.main(["init", "siren", "--output", str(path), "--force"]) == 0
+
+
+def test_without_a_file_the_configuration_is_the_standard_output(capsys: pytest.CaptureFixture):
+    assert cli.main(["init", "kl_cov", "--size", "32b"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == configuration("kl_cov", "32b")
+    assert "Yours to change" in captured.err
 
 
 @pytest.mark.parametrize(

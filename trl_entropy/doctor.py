@@ -54,8 +54,8 @@ def _method(plan: Plan) -> list[str]:
         anchor = "measured on the first optimizer step" if args.siren_anchor is None else f"{args.siren_anchor} nats"
         kept = round(100 * (1 - args.siren_quantile))
         lines.append(
-            f"SIREN: {args.siren_coef:g} * (H - anchor)^2, H the entropy inside the top {args.siren_top_p:g} of the mass on "
-            f"the {kept} % most uncertain tokens; anchor {anchor}, pull {args.siren_penalty}."
+            f"SIREN: {args.siren_coef:g} * (H - anchor)^2, H the entropy inside the top {args.siren_top_p:g} of the "
+            f"mass on the {kept} % most uncertain tokens; anchor {anchor}, pull {args.siren_penalty}."
         )
     if args.clip_cov:
         band = f"{args.clip_cov_low:g} to {args.clip_cov_high:g}"
@@ -63,11 +63,13 @@ def _method(plan: Plan) -> list[str]:
     if args.kl_cov:
         clip = "kept" if args.kl_cov_clip else "open"
         lines.append(
-            f"KL-Cov: {args.kl_cov_coef:g} * |logp - old logp| on the {args.kl_cov_ratio:g} of tokens with the largest "
-            f"covariance; PPO's clip {clip}."
+            f"KL-Cov: {args.kl_cov_coef:g} * |logp - old logp| on the {args.kl_cov_ratio:g} of tokens with the "
+            f"largest covariance; PPO's clip {clip}."
         )
     if args.entropy_coef:
-        lines.append(f"Naive bonus (TRL's entropy_coef): {args.entropy_coef:g} * mean entropy of all tokens and words.")
+        lines.append(
+            f"Naive bonus (TRL's entropy_coef): {args.entropy_coef:g} * mean entropy of all tokens and words."
+        )
     if args.use_adaptive_entropy:
         lines.append("Adaptive entropy coefficient (TRL's use_adaptive_entropy).")
     if args.top_entropy_quantile < 1:
@@ -102,19 +104,25 @@ def _tokens(plan: Plan) -> list[str]:
     lines = [f"At most {most:,} tokens a rollout, if every completion runs to {args.max_completion_length}."]
     if args.siren:
         step = plan.completions_per_step * args.max_completion_length
-        lines.append(f"SIREN regularizes about {_number(step * (1 - args.siren_quantile))} of at most {step:,} tokens a step.")
+        lines.append(
+            f"SIREN regularizes about {_number(step * (1 - args.siren_quantile))} of at most {step:,} tokens a step."
+        )
     for name, ratio in (("Clip-Cov", args.clip_cov_ratio), ("KL-Cov", args.kl_cov_ratio)):
         if ratio:
             counts = [max(1, math.floor(ratio * tokens)) for tokens in (most, most // 4)]
             lines.append(
-                f"{name} selects at most {counts[0]:,} tokens a rollout ({counts[0] / plan.steps_per_rollout:,.1f} a step), "
-                f"{counts[1]:,} if the mean length is a quarter of the limit."
+                f"{name} selects at most {counts[0]:,} tokens a rollout ({counts[0] / plan.steps_per_rollout:,.1f} a "
+                f"step), {counts[1]:,} if the mean length is a quarter of the limit."
             )
             if args.entropy_scope == "micro_batch":
                 micro = args.per_device_train_batch_size * args.max_completion_length
-                lines.append(f"In micro-batch scope at least one of {micro:,} tokens: a share of {1 / micro:.1g} or more.")
+                lines.append(
+                    f"In micro-batch scope at least one of {micro:,} tokens: a share of {1 / micro:.1g} or more."
+                )
     if args.kl_cov:
-        lines.append(f"KL-Cov acts in {_share(1 - 1 / plan.steps_per_rollout)} of the steps: not in a rollout's first.")
+        lines.append(
+            f"KL-Cov acts in {_share(1 - 1 / plan.steps_per_rollout)} of the steps: not in a rollout's first."
+        )
     return lines
 
 
@@ -124,7 +132,9 @@ def _memory(plan: Plan) -> list[str]:
     args, name = plan.args, plan.model.model_name_or_path
     shape = model_shape(name)
     if shape is None:
-        return [f"{name or 'no model'}: neither in a local folder, nor in the Hub's cache, nor in the table of known models."]
+        return [
+            f"{name or 'no model'}: neither in a local folder, nor in the Hub's cache, nor among the known models."
+        ]
     wide = 2 if plan.model.dtype in ("bfloat16", "float16") else 4
     head = shape.hidden * shape.vocabulary
     tokens = args.per_device_train_batch_size * (args.max_completion_length or 0)
@@ -132,15 +142,21 @@ def _memory(plan: Plan) -> list[str]:
     return [
         f"{name}: vocabulary {shape.vocabulary:,}, hidden size {shape.hidden:,}.",
         f"Head: {head * wide / GIB:.2f} GiB of weights in {plan.model.dtype or 'float32'}"
-        + ("; frozen under LoRA, no gradient." if plan.model.use_peft else f", {head * 4 / GIB:.2f} GiB of gradient in float32."),
-        f"Logits of a micro-batch: would be {dense / GIB:.2f} GiB in float32, and again for their gradient; the fused head "
-        f"holds one tile of {min(TILE_BYTES['cuda'], dense) / GIB:.2f} GiB.",
+        + (
+            "; frozen under LoRA, no gradient."
+            if plan.model.use_peft
+            else f", {head * 4 / GIB:.2f} GiB of gradient in float32."
+        ),
+        f"Logits of a micro-batch: would be {dense / GIB:.2f} GiB in float32, and again for their gradient; the fused "
+        f"head holds one tile of {min(TILE_BYTES['cuda'], dense) / GIB:.2f} GiB.",
     ]
 
 
 def _compared(plan: Plan) -> list[str]:
     method = method_of(plan.args)
-    billions = next((size for size in (32, 14, 7, 3, 1.5, 0.5) if f"{size}b" in str(plan.model.model_name_or_path).lower()), 7)
+    billions = next(
+        (size for size in (32, 14, 7, 3, 1.5, 0.5) if f"{size}b" in str(plan.model.model_name_or_path).lower()), 7
+    )
     source, settings = published(method, billions)
     lines = [f"{source}. Equal where not listed."]
     for name, wanted in settings.items():
@@ -159,7 +175,7 @@ def _share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
-# --- settings without effect, beyond those that the arguments refuse themselves ---------------------------------------
+# --- settings without effect, beyond those that the arguments refuse themselves --------------------------------------
 
 
 def _inert_when(prefixes: tuple[str, ...], on: Callable[[Plan], Any], need: str) -> Callable[[Plan], list[str]]:
@@ -187,21 +203,27 @@ def _few_tokens(plan: Plan) -> list[str]:
     if not ratio or not tokens or ratio * tokens >= 8:
         return []
     return [
-        f"A share of {ratio:g} of at most {tokens:,} tokens is {ratio * tokens:.1f}: hardly a token is selected (always at "
-        "least one). On a rollout this small take a larger ratio, 0.01 to 0.2."
+        f"A share of {ratio:g} of at most {tokens:,} tokens is {ratio * tokens:.1f}: hardly a token is selected "
+        "(always at least one). On a rollout this small take a larger ratio, 0.01 to 0.2."
     ]
 
 
 def _large_bonus(plan: Plan) -> list[str]:
     if plan.args.entropy_coef < 0.005:
         return []
-    return [f"entropy_coef={plan.args.entropy_coef:g}: from 0.005 on the naive bonus makes entropy explode on large models."]
+    return [
+        f"entropy_coef={plan.args.entropy_coef:g}: from 0.005 on the naive bonus makes a large model's entropy explode."
+    ]
 
 
 def _warmup_ignored(plan: Plan) -> list[str]:
     constant = str(getattr(plan.args.lr_scheduler_type, "value", plan.args.lr_scheduler_type)) == "constant"
     names = sorted(plan.given & {"warmup_steps", "warmup_ratio"})
-    return [f"{', '.join(names)}: no effect with lr_scheduler_type constant; take constant_with_warmup."] if constant and names else []
+    return (
+        [f"{', '.join(names)}: no effect with lr_scheduler_type constant; take constant_with_warmup."]
+        if constant and names
+        else []
+    )
 
 
 def _no_checkpoint(plan: Plan) -> list[str]:
@@ -217,12 +239,18 @@ def _no_token(plan: Plan) -> list[str]:
 
     if not plan.args.push_to_hub or plan.args.hub_token or get_token():
         return []
-    return ["push_to_hub: this machine has no token, so the push at the end would fail. Run `hf auth login`, or set HF_TOKEN."]
+    return [
+        "push_to_hub: this machine has no token, so the push at the end would fail. Run `hf auth login`, or set "
+        "HF_TOKEN."
+    ]
 
 
 def _dr_grpo_std(plan: Plan) -> list[str]:
     if plan.args.loss_type == "dr_grpo" and plan.args.scale_rewards != "none":
-        return [f"loss_type dr_grpo with scale_rewards={plan.args.scale_rewards!r}: Dr. GRPO drops that division; set 'none'."]
+        return [
+            f"loss_type dr_grpo with scale_rewards={plan.args.scale_rewards!r}: Dr. GRPO drops that division; set "
+            "'none'."
+        ]
     return []
 
 
@@ -239,6 +267,10 @@ _RULES: tuple[Callable[[Plan], list[str]], ...] = (
     _inert_when(("lora_",), lambda plan: plan.model.use_peft, "use_peft: true"),
     _inert_when(("hub_",), lambda plan: plan.args.push_to_hub, "push_to_hub: true"),
     _inert_when(_ADAPTIVE, lambda plan: plan.args.use_adaptive_entropy, "use_adaptive_entropy: true"),
-    _inert_when(("eval_steps", "num_generations_eval", "dataset_test_split"), lambda plan: plan.args.eval_strategy != "no", "eval_strategy"),
+    _inert_when(
+        ("eval_steps", "num_generations_eval", "dataset_test_split"),
+        lambda plan: plan.args.eval_strategy != "no",
+        "eval_strategy",
+    ),
     _inert_when(("sync_ref_model", "ref_model_"), lambda plan: plan.args.beta, "beta above 0"),
 )

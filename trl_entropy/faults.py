@@ -15,13 +15,15 @@ the exception: the process that could not write stops, and the launcher ends the
 """
 
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, broadcast_object_list
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from . import checkpoints
@@ -67,7 +69,9 @@ class SkipNonFiniteUpdates(TrainerCallback):
         self.in_a_row = 0
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        accelerator = self.trainer.accelerator
+        accelerator, optimizer = self.trainer.accelerator, kwargs.get("optimizer")
+        if optimizer is not None and all(group["lr"] == 0 for group in optimizer.param_groups):
+            self.trainer.policy_stays()  # the first step of a warm-up
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             _check_deepspeed_step(self.trainer.model_wrapped, state.global_step + 1)
         elif accelerator.scaler is None and not all_true(accelerator, finite_gradients(model)):
@@ -114,9 +118,16 @@ class FaultTolerance(_Base):
     """The trainer's methods that meet the faults above. Nothing changes in a step without a fault."""
 
     _entropy_state: Any
+    _generated_at: int
+
+    def policy_stays(self) -> None:
+        """This step's update does not move the policy: where it is still the one that generated, it remains so."""
+        if self._generated_at == self.state.global_step:
+            self._generated_at += 1
 
     def count_skipped_update(self) -> int:
         """Count and log one skipped update; returns how many there were since the run began."""
+        self.policy_stays()
         self._entropy_state.skipped_updates += 1
         self._metrics["train"]["faults/skipped_updates"].append(self._entropy_state.skipped_updates)
         return self._entropy_state.skipped_updates
@@ -221,4 +232,17 @@ class FaultTolerance(_Base):
                 f"{path} cannot be resumed from: {problem or 'another process finds it damaged'}. The newest complete "
                 f"checkpoint beside it is {other or 'none'}."
             )
+        self._say_whether_exact(path)
         return path
+
+    def _say_whether_exact(self, path: str) -> None:
+        args = self.args
+        step = TrainerState.load_from_json(os.path.join(path, TRAINER_STATE_NAME)).global_step
+        backward_passes = args.steps_per_generation * args.num_iterations
+        if step * args.gradient_accumulation_steps % backward_passes:
+            logger.warning(
+                f"{path} lies inside a generation, whose completions were not saved: new ones are generated. The run "
+                "goes on soundly, but not as it would have. To resume exactly, save at multiples of "
+                f"{math.lcm(backward_passes, args.gradient_accumulation_steps) // args.gradient_accumulation_steps} "
+                "steps."
+            )

@@ -34,7 +34,7 @@ _WHAT = {
 # The arguments a user is expected to change, and what to know when doing so
 YOURS: Mapping[str, str] = {
     "model_name_or_path": "yours: a Hub id or a folder",
-    "dataset_name": "yours: a Hub id, a folder or a .jsonl file, with columns prompt and solution (or set prompt_column)",
+    "dataset_name": "yours: Hub id, folder or .jsonl file with columns prompt and solution (or set prompt_column)",
     "reward_funcs": "yours: names from `trl-entropy grpo --help`, or my_module.my_reward",
     "output_dir": "yours",
     "max_steps": "yours: optimizer steps",
@@ -100,10 +100,10 @@ def configuration(method: str, size: str, gpus: int | None = None) -> str:
     ]
     head = [
         f"# {_WHAT[method]}",
-        f"# Settings: {source}, for {size}. Lines without a comment are the paper's or follow from it; lines marked `yours`",
-        "#   are yours to change.",
-        f"# Sized for {gpus} GPU(s) of 80 GB with vLLM; {step} completions an optimizer step, {steps} steps a rollout.",
-        f"# Check: trl-entropy doctor THIS_FILE     Run: trl-entropy grpo --config THIS_FILE",
+        f"# Settings: {source}, for {size}.",
+        "# Lines without a comment are the paper's or follow from it; lines marked `yours` are yours to change.",
+        f"# Sized for {gpus} GPU(s) of 80 GB with vLLM; {step} completions a step, {steps} steps a rollout.",
+        "# Check: trl-entropy doctor THIS_FILE     Run: trl-entropy grpo --config THIS_FILE",
     ]
     return "\n".join([*head, *("\n" + "\n".join(map(_line, block.items())) for block in blocks if block)]) + "\n"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import is_peft_model
 from huggingface_hub import ModelCard
 
-from .card_evaluation import Evaluation, evaluation_section, read_evaluations
+from .card_evaluation import evaluation_section, read_evaluations
 from .config import EntropyGRPOConfig
 
 
@@ -37,8 +37,8 @@ ENTROPY_MECHANISM = {
 @article{cui2025entropy,
     title        = {{The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models}},
     author       = {Ganqu Cui and Yuchen Zhang and Jiacheng Chen and Lifan Yuan and Zhi Wang and Yuxin Zuo and
-                    Haozhan Li and Yuchen Fan and Huayu Chen and Weize Chen and Zhiyuan Liu and Hao Peng and Lei Bai and
-                    Wanli Ouyang and Yu Cheng and Bowen Zhou and Ning Ding},
+                    Haozhan Li and Yuchen Fan and Huayu Chen and Weize Chen and Zhiyuan Liu and Hao Peng and
+                    Lei Bai and Wanli Ouyang and Yu Cheng and Bowen Zhou and Ning Ding},
     year         = 2025,
     eprint       = {arXiv:2505.22617},
 }""",

@@ -85,7 +85,9 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
     content = yaml.safe_load(Path(path).read_text()) or {}
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a list of `argument: value` lines.")
-    planned = type("EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or content.get("num_processes", 1)})
+    planned = type(
+        "EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or content.get("num_processes", 1)}
+    )
     groups: Any = (EntropyScriptArguments, planned, ModelConfig, DatasetMixtureConfig, ColumnArguments)
     with warnings.catch_warnings(record=True) as caught, _quiet() as said, _environment():
         warnings.simplefilter("always")

@@ -23,7 +23,7 @@ SECONDS_OF_SILENCE = 180.0
 
 _AGAIN = "Nothing is wrong on this side: push again later."
 _REMEDIES = {
-    401: "The Hub does not accept the token. Log in with `hf auth login`, or set HF_TOKEN to a token with write access.",
+    401: "The Hub does not accept the token. Log in with `hf auth login`, or set HF_TOKEN to one with write access.",
     402: "The account's storage is used up. Free some of it, or push to another account with --repo.",
     403: "The token may not write there. Use a token with write access, or choose another repository with --repo.",
     404: "The Hub does not know that repository or revision. Check the name, and that the token may see it.",
@@ -106,7 +106,7 @@ def patient_session() -> None:
 def push_folder(folder: str | os.PathLike, destination: Destination | None = None, token: str | None = None) -> str:
     """Upload a saved run to the Hub and return its address.
 
-    The destination stays in the folder until the push has arrived, so that a second call without one repeats the first.
+    The destination stays in the folder until the push has arrived: a second call without one repeats the first.
 
     Args:
         folder: a run's `output_dir`, with model or adapter in it.

@@ -284,7 +284,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         if self.args.siren:
             self._close_siren(totals)
         if self._guard:
-            self._close_guard(totals)
+            self._close_guard(self._guard, totals)
 
     def _close_siren(self, totals: dict[str, float]) -> None:
         state, args = self._entropy_state, self.args
@@ -298,13 +298,16 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
             penalty = anchored_penalty(here, state.anchor, coef, args.siren_penalty).item()
         self._log_metrics(metrics.siren_metrics(totals, state.anchor, penalty))
 
-    def _close_guard(self, totals: dict[str, float]) -> None:
+    def _close_guard(self, guard: EntropyGuard, totals: dict[str, float]) -> None:
         state = self._entropy_state
-        if self._guard.check(totals, state, self.state.global_step + 1):
+        if guard.check(totals, state, self.state.global_step + 1):
             self.control.should_training_stop = self.control.should_save = True
-        if self.args.entropy_coef and not self.use_adaptive_entropy:
-            self.entropy_coef = self.args.entropy_coef * state.guard_scale
+        self._scale_entropy_bonus()
         self._log_metrics({"guard/scale": state.guard_scale})
+
+    def _scale_entropy_bonus(self) -> None:
+        if not self.use_adaptive_entropy:  # TRL's controller moves its own
+            self.entropy_coef = self.args.entropy_coef * self._entropy_state.guard_scale
 
     def _log_metrics(self, figures: dict[str, float]) -> None:
         for key, value in figures.items():
@@ -318,14 +321,14 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir):
         super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.entropy_methods and self.args.should_save:
+        if (self.args.entropy_methods or self._guard) and self.args.should_save:
             self._entropy_state.save(output_dir, measured_under(self.args))
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None or not self.args.entropy_methods:
-            return
-        self._entropy_state = restored(checkpoint, self.args)
+        if checkpoint is not None and (self.args.entropy_methods or self._guard):
+            self._entropy_state = restored(checkpoint, self.args)
+            self._scale_entropy_bonus()
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None):
         super().create_model_card(model_name, dataset_name, tags)

@@ -53,11 +53,13 @@ def ddp(processes: Processes, tmp_path_factory) -> list[dict]:
 def test_sharded_training_is_that_of_ddp(ddp, tmp_path, strategy):
     kind, arguments = STRATEGIES[strategy]
     config = str(CONFIGS / f"{strategy}.yaml")
-    ranks = launch(config, TARGET, tmp_path / "launch", folder=str(tmp_path), arguments={**METHODS, **arguments})
+    target, arguments = f"{TARGET}_with_a_fault", {**METHODS, **arguments}
+    ranks = launch(config, target, tmp_path / "launch", folder=str(tmp_path), arguments=arguments)
     for rank in ranks:
-        for run in rank:
+        for run in rank["runs"]:
             assert (run["whole"]["world_size"], run["whole"]["strategy"]) == (2, kind)
-    for run, expected in zip(ranks[0], ddp, strict=True):
+        check_fault(rank["fault"], kind)
+    for run, expected in zip(ranks[0]["runs"], ddp, strict=True):
         for part, other in ((run["whole"], expected["whole"]), (run["resumed"], expected["resumed"])):
             assert part["anchor"] == pytest.approx(other["anchor"], abs=1e-5)
             assert part["entropy"] == pytest.approx(other["entropy"], abs=1e-5)
@@ -72,6 +74,17 @@ def test_sharded_training_is_that_of_ddp(ddp, tmp_path, strategy):
             for name, weight in part["weights"].items():
                 difference = (weight - other["weights"][name]).abs().max().item()
                 assert difference < 1e-4, f"{run['name']}: {name}: {difference:.1e}"
+
+
+def check_fault(fault: dict, kind: str) -> None:
+    """A NaN loss on one process: left out where that is possible, an error on both processes where it is not."""
+    assert all(weight.isfinite().all() for weight in fault["weights"].values())
+    if kind == "DistributedType.DEEPSPEED":
+        assert fault["error"].startswith("NonFiniteError: Step 2: the loss is")
+        assert "DeepSpeed updates the weights inside backward" in fault["error"]
+    else:
+        assert fault["error"] is None
+        assert fault["state"]["skipped_updates"] == 1
 
 
 def test_resuming_gives_the_same_weights_as_going_on(ddp):

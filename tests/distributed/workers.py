@@ -174,3 +174,13 @@ def sharded(payload: dict[str, Any]) -> list[dict[str, Any]]:
         resumed.train(resume_from_checkpoint=os.path.join(folder, "checkpoint-2"))
         results.append({"name": name, "whole": whole, "resumed": record(resumed)})
     return results
+
+
+def sharded_with_a_fault(payload: dict[str, Any]) -> dict[str, Any]:
+    """As `sharded`, then a run whose loss is NaN on one process in the second step."""
+    from tests.reliability.workers import faulty
+
+    runs = sharded(payload)
+    broken = {"folder": os.path.join(payload["folder"], "fault"), "steps": [1]}
+    arguments = {**payload["arguments"], "save_strategy": "no", "max_steps": 3}
+    return {"runs": runs, "fault": faulty({**payload, **broken, "arguments": arguments})}

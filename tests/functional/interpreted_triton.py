@@ -22,13 +22,13 @@ def kernels(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("top_p", [0.05, 0.8, 0.999999, 1.0])
+@pytest.mark.parametrize("top_p", [0.8, *(pytest.param(p, marks=pytest.mark.slow) for p in (0.05, 0.999999, 1.0))])
 @KINDS
 def test_equals_the_plain_twin(dtype, top_p, nucleus):
     """Flat to peaked rows over two blocks; temperature, bias, scale and soft-capping; several tiles."""
-    head = random_head(6, 1500, dtype, bias=True)
+    head = random_head(4, 1500, dtype, bias=True)
     settings = {"nucleus": nucleus, "logit_scale": 1.3, "softcap": 20.0}
-    tile_bytes = 4 * 1536 * dtype.itemsize
+    tile_bytes = 3 * 1536 * dtype.itemsize
     ours, our_grads = run(fused_log_probs, head, 0.7, top_p, tile_bytes=tile_bytes, **settings)
     twin, twin_grads = run(dense_log_probs, head, 0.7, top_p, **settings)
     assert torch.equal(ours[3], twin[3])
@@ -38,10 +38,10 @@ def test_equals_the_plain_twin(dtype, top_p, nucleus):
         assert relative(our_grads[name], gradient) < (1e-5 if dtype == torch.float32 else 1e-2)
 
 
-@pytest.mark.parametrize("top_p", [0.3, 0.8])
+@pytest.mark.parametrize("top_p", [pytest.param(0.3, marks=pytest.mark.slow), 0.8])
 @KINDS
 def test_ties_go_to_the_smaller_index(top_p, nucleus):
-    logits = torch.randint(0, 4, (6, 1100), generator=torch.Generator().manual_seed(3)).float()
+    logits = torch.randint(0, 4, (3, 1100), generator=torch.Generator().manual_seed(3)).float()
     ours, our_grads = run(fused_log_probs, head_of(logits), 1.0, top_p, nucleus=nucleus, weights=(0.0, 0.0, 1.0))
     twin, twin_grads = run(dense_log_probs, head_of(logits), 1.0, top_p, nucleus=nucleus, weights=(0.0, 0.0, 1.0))
     assert torch.equal(ours[3], twin[3])
@@ -60,7 +60,7 @@ def test_a_few_readings_find_the_cut_off_of_extreme_rows():
         torch.linspace(-1e4, 1e4, 40),
         torch.tensor([1e-38, -1e-38, 0.0, 1e-30]).repeat(10),
     ]
-    for top_p in (0.3, 0.8, 1 - 1e-9):
+    for top_p in (0.3, 1 - 1e-9):
         ours = run(fused_log_probs, head_of(torch.stack(rows)), 1.0, top_p)[0]
         twin = run(dense_log_probs, head_of(torch.stack(rows)), 1.0, top_p)[0]
         assert torch.equal(ours[3], twin[3])

@@ -114,11 +114,14 @@ def test_a_prefix_that_ends_on_top_p_counts_as_reached():
 
 
 def test_a_prefix_within_rounding_of_top_p_is_decided_in_float64():
-    """2,000 equal logits and one just above the share that 1,000 of them have: only exact sums can tell."""
-    logits = torch.zeros(2, 2000)
-    for top_p, size in ((0.5, 1000), (0.5 + 1e-12, 1001), (0.5 - 1e-12, 1000)):
-        found = fused_log_probs(*head_of(logits).values(), top_p=top_p, return_nucleus_size=True)[3]
-        assert found.tolist() == [size, size]
+    """The ten largest of 3,000 hold top_p but for a part in 10^10, more or less: only exact sums can tell."""
+    logits = torch.randn(40, 3000, generator=torch.Generator().manual_seed(10)) * 4
+    for row in logits:
+        mass = (row - row.max()).exp().double()
+        share = (mass.sort(descending=True).values[:10].sum() / mass.sum()).item()
+        for top_p, size in ((share * (1 - 1e-10), 10), (share * (1 + 1e-10), 11)):
+            found = fused_log_probs(*head_of(row.unsqueeze(0)).values(), top_p=top_p, return_nucleus_size=True)[3]
+            assert found.item() == size
 
 
 def test_full_nucleus_is_the_entropy():

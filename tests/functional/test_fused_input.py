@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.functional.heads import random_head, run
-from trl_entropy.functional import fused_log_probs
+from trl_entropy.functional import fused_log_probs, fused_torch
 from trl_entropy.functional.dense import dense_log_probs
+from trl_entropy.functional.rows import Rows, Settings
 
 
 BOTH = pytest.mark.parametrize("function", [fused_log_probs, dense_log_probs])
@@ -124,3 +125,13 @@ def test_a_large_common_offset_changes_nothing(function, offset):
     for a, b in zip(moved[:3], plain[:3], strict=True):
         # what is left is the rounding of the logits themselves: 1e4 * 2^-24
         torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3)
+
+
+def test_off_the_cpu_a_target_outside_the_vocabulary_gives_nan():
+    """There, looking at the targets first would make the host wait for the device."""
+    logits = torch.randn(3, 64)
+    out = Rows.empty(3, logits.device, torch.float32)
+    settings = Settings(1.0, 0.8, "inclusive", 1.0, None, torch.float32)
+    fused_torch.fold_tile(logits, 50, None, torch.tensor([-100, 4, 50]), settings, out)
+    assert out.log_prob.isnan().tolist() == [True, False, True]
+    assert out.entropy.isfinite().all()

@@ -1,4 +1,4 @@
-"""The Triton kernels: run in Triton's interpreter, and compiled for two generations of GPUs, on a machine without one."""
+"""The Triton kernels: run in Triton's interpreter, and compiled for two generations of GPUs, without a GPU."""
 
 import os
 import subprocess
@@ -21,10 +21,11 @@ COMPILE = """
 from triton.compiler import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from trl_entropy.functional import fused_triton as kernels
+from trl_entropy.functional import triton_kernels as kernels
+from trl_entropy.functional.fused_triton import BLOCK, WAYS
 
 FLAGS = {"CAPPED": True, "EXCLUSIVE": True, "ON_TARGET": True, "ON_ENTROPY": True, "ON_NUCLEUS": True}
-SIZES = {"WAYS": kernels.WAYS, "BLOCK": kernels.BLOCK}
+SIZES = {"WAYS": WAYS, "BLOCK": BLOCK}
 
 def type_of(name, tile):
     if name.endswith("_ptr"):
@@ -33,7 +34,7 @@ def type_of(name, tile):
 
 for capability in (80, 90):
     for tile in ("*bf16", "*fp32"):
-        for kernel in (kernels._fold, kernels._find_nucleus, kernels._unfold):
+        for kernel in (kernels.fold_kernel, kernels.find_nucleus_kernel, kernels.unfold_kernel):
             names = kernel.arg_names
             constants = {name: value for name, value in {**FLAGS, **SIZES}.items() if name in names}
             signature = {name: "constexpr" if name in constants else type_of(name, tile) for name in names}
@@ -45,9 +46,10 @@ for capability in (80, 90):
 
 
 @needs_triton
-def test_the_kernels_in_the_interpreter():
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_the_kernels_in_the_interpreter(which):
     cases = Path(__file__).with_name("interpreted_triton.py")
-    run_cases = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(cases)]
+    run_cases = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", which, str(cases)]
     done = subprocess.run(
         run_cases, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=300
     )

@@ -1,6 +1,6 @@
 """A Hub of our own: the endpoints that a push, a listing and a download use, over real HTTP, with faults on request.
 
-A repository is a dict of path -> bytes. `fault(part, ...)` makes the next requests whose path contains `part` go wrong.
+A repository is a dict of path -> bytes. `fault(part, ...)` makes requests go wrong whose path contains `part`.
 """
 
 import base64
@@ -67,7 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
             name = f"{wanted.get('organization') or OWNER}/{wanted['name']}"
             status = 409 if name in self.server.files else 200
             if status == 200:
-                self.server.files[name], self.server.private[name] = {}, wanted.get("private", wanted.get("visibility") == "private")
+                self.server.files[name], self.server.private[name] = (
+                    {},
+                    wanted.get("private", wanted.get("visibility") == "private"),
+                )
             self._json({"url": f"{self.server.url}/{name}", "name": name, "id": name}, status)
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", path):
             files = json.loads(body)["files"]
@@ -135,7 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         lines = [json.loads(line) for line in body.splitlines() if line]
         message = next(line["value"]["summary"] for line in lines if line["key"] == "header")
         added = {
-            line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
+            line["value"]["path"]: base64.b64decode(line["value"]["content"])
+            for line in lines
+            if line["key"] == "file"
         }
         if name not in self.server.files:
             self._json({"error": "Repository not found"}, 404)

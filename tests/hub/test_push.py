@@ -39,7 +39,8 @@ def contents(folder: Path) -> dict[str, str]:
 def test_a_push_arrives_and_loads(hub: Hub, saved_run: Path, tmp_path: Path):
     assert push_folder(saved_run) == f"{hub.url}/someone/my-run"
     files = hub.files["someone/my-run"]
-    assert "model.safetensors" in files and 'model_id = "someone/my-run"' in files["README.md"].decode()
+    assert "model.safetensors" in files
+    assert 'model_id = "someone/my-run"' in files["README.md"].decode()
     assert not [path for path in files if "checkpoint" in path or path == DESTINATION_FILE]
     assert not (saved_run / DESTINATION_FILE).exists()
 
@@ -57,12 +58,15 @@ def test_a_failed_push_says_why_and_can_be_repeated(
     hub.fault(part, kind)
     assert cli.main(["push", str(saved_run), "--repo", "someone/elsewhere", "--private"]) == 1
     message = capsys.readouterr().err
-    assert advice in message and f"trl-entropy push {saved_run}" in message and "Everything is saved" in message
+    assert advice in message
+    assert f"trl-entropy push {saved_run}" in message
+    assert "Everything is saved" in message
     assert contents(saved_run) == before
 
     hub.faults.clear()
     assert cli.main(["push", str(saved_run)]) == 0  # the destination is remembered
-    assert "model.safetensors" in hub.files["someone/elsewhere"] and hub.private["someone/elsewhere"] is True
+    assert "model.safetensors" in hub.files["someone/elsewhere"]
+    assert hub.private["someone/elsewhere"] is True
 
 
 def test_a_server_that_says_nothing_is_given_up(hub: Hub, saved_run: Path, monkeypatch: pytest.MonkeyPatch):

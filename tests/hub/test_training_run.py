@@ -69,14 +69,21 @@ def test_every_save_is_pushed_and_the_last_one_loads(hub: Hub, run: Run, tmp_pat
     folder = run(hub_private_repo=True, hub_model_id="someone/countdown")
     files = hub.files["someone/countdown"]
     messages = [message for _, message, _ in hub.commits]
-    assert "Training in progress, step 2" in messages and messages[-1] == "Trained with trl_entropy"
-    assert hub.private["someone/countdown"] is True and "entropy_control.png" in files
+    assert "Training in progress, step 2" in messages
+    assert messages[-1] == "Trained with trl_entropy"
+    assert hub.private["someone/countdown"] is True
+    assert "entropy_control.png" in files
     assert not [path for path in files if path.startswith("checkpoint")]
 
     card = ModelCard(files["README.md"].decode())
-    assert "`base`" in card.text and "`puzzles.jsonl`" in card.text and "None" not in card.text.split("###")[0]
-    assert 'model_id = "someone/countdown"' in card.text and "| `siren_coef` | `0.3` |" in card.text
-    assert "2509.25133" in card.text and "jiang2025rethinking" in card.text and "vonwerra2020trl" in card.text
+    assert "`base`" in card.text
+    assert "`puzzles.jsonl`" in card.text
+    assert "None" not in card.text.split("###")[0]
+    assert 'model_id = "someone/countdown"' in card.text
+    assert "| `siren_coef` | `0.3` |" in card.text
+    assert "2509.25133" in card.text
+    assert "jiang2025rethinking" in card.text
+    assert "vonwerra2020trl" in card.text
 
     local = HfApi().snapshot_download("someone/countdown", cache_dir=tmp_path / "downloads")
     loaded = AutoModelForCausalLM.from_pretrained(local)
@@ -102,9 +109,12 @@ def test_hub_strategies(hub: Hub, run: Run, strategy: str, folders: set[str]):
 def test_an_adapter_loads_from_the_hub(hub: Hub, run: Run, tmp_path: Path):
     run(use_peft=True, lora_r=2, lora_target_modules=["q_proj", "v_proj"])
     files = hub.files["someone/first-try"]
-    assert "adapter_model.safetensors" in files and "model.safetensors" not in files
+    assert "adapter_model.safetensors" in files
+    assert "model.safetensors" not in files
     text = files["README.md"].decode()
-    assert "PeftModel.from_pretrained(base, model_id)" in text and "library_name: peft" in text and "PEFT: " in text
+    assert "PeftModel.from_pretrained(base, model_id)" in text
+    assert "library_name: peft" in text
+    assert "PEFT: " in text
     local = HfApi().snapshot_download("someone/first-try", cache_dir=tmp_path / "downloads")
     adapted = AutoPeftModelForCausalLM.from_pretrained(local)
     assert any("lora_B" in name and bool(p.abs().sum() > 0) for name, p in adapted.named_parameters())
@@ -118,7 +128,8 @@ def test_a_run_goes_on_from_the_hub_as_if_it_had_not_stopped(hub: Hub, run: Run,
     )
     assert (resumed / "checkpoint-2" / STATE_FILE).is_file()
     states = [json.loads((folder / "checkpoint-4" / STATE_FILE).read_text())["state"] for folder in (whole, resumed)]
-    assert states[0] == states[1] and states[0]["anchor"] > 0
+    assert states[0] == states[1]
+    assert states[0]["anchor"] > 0
     weights = [AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (whole, resumed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -141,7 +152,8 @@ def test_a_push_that_fails_at_the_end_leaves_everything_saved(
     with pytest.raises(SystemExit) as exit_:
         run(hub_model_id="someone/late", hub_strategy="end")
     folder = tmp_path / "first-try"
-    assert f"trl-entropy push {folder}" in str(exit_.value.code) and str(fault[1]) in str(exit_.value.code)
+    assert f"trl-entropy push {folder}" in str(exit_.value.code)
+    assert str(fault[1]) in str(exit_.value.code)
     early = fault[0] == "/api/repos/create"
     assert ("cannot be opened now" in capsys.readouterr().err) == early
     for name in ("model.safetensors", "tokenizer.json", "trainer_state.json", "README.md", "checkpoint-4"):

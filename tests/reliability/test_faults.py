@@ -72,6 +72,20 @@ def test_a_skipped_update_leaves_weights_and_optimizer_alone(processes: Processe
         assert torch.equal(two["weights"][name], weight), name
 
 
+@pytest.mark.parametrize("fault", [{"steps": [0]}, {"arguments": {"lr_scheduler_type": "constant_with_warmup"}}])
+def test_kl_cov_waits_until_the_policy_has_moved(processes: Processes, tmp_path: Path, fault):
+    """A penalty on rounding noise has a full-strength gradient: it must not act after a step that changed nothing."""
+    kl_cov = {"kl_cov_ratio": 0.2, "kl_cov_coef": 50.0, "save_strategy": "no", "max_steps": 2, "optim": "sgd"}
+    extra = {"warmup_steps": 1, **fault.get("arguments", {})} if "arguments" in fault else {}
+    norms = []
+    for number, coefficient in enumerate((50.0, 1e-6)):
+        arguments = {**kl_cov, "kl_cov_coef": coefficient, **extra}
+        folder = str(tmp_path / str(number))
+        (rank,) = processes.run(FAULTY, folder=folder, **{**fault, "arguments": arguments})
+        norms.append([entry["grad_norm"] for entry in rank["log"] if "grad_norm" in entry][1])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+
+
 def test_twenty_skipped_updates_in_a_row_end_the_run(processes: Processes, tmp_path: Path):
     arguments = {**METHODS, "max_steps": 40, "max_completion_length": 4}
     (rank,) = processes.run(FAULTY, folder=str(tmp_path), steps=list(range(2, 40)), arguments=arguments)

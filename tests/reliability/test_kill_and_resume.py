@@ -12,7 +12,17 @@ from tests.distributed.jobs import Processes
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(300)]
 
 RUN = "tests.reliability.workers:run"
-METHODS = {"siren_coef": 0.5, "clip_cov_ratio": 0.1, "clip_cov_low": 0.01, "clip_cov_high": 9.0}
+METHODS = {
+    "siren_coef": 0.5,
+    "clip_cov_ratio": 0.1,
+    "clip_cov_low": 0.01,
+    "clip_cov_high": 9.0,
+    # TRL's controller, whose coefficient rises at every step
+    "use_adaptive_entropy": True,
+    "entropy_target": 9.0,
+    "entropy_coef_delta": 1e-3,
+    "entropy_coef_max": 1.0,
+}
 KILLS = {
     "in generation": ({"at": "generation", "step": 4}, 4),
     "between micro-batches": ({"at": "between micro-batches", "step": 5}, 4),
@@ -33,6 +43,7 @@ def same(resumed: dict, whole: dict, first: int) -> None:
     for name, weight in whole["weights"].items():
         assert torch.equal(resumed["weights"][name], weight), name
     assert resumed["state"] == whole["state"]
+    assert resumed["controller"] == whole["controller"]
     assert torch.equal(resumed["rng"], whole["rng"])
     assert resumed["figures"][first:] == whole["figures"][first:]
 
@@ -71,6 +82,15 @@ def test_a_named_half_written_checkpoint_is_refused_with_the_way_out(processes: 
     assert "IncompleteCheckpointError" in rank.output
     assert "optimizer.pt has 1000 bytes instead of" in rank.output
     assert "checkpoint-4" in rank.output
+
+
+def test_a_checkpoint_inside_a_generation_says_so(processes: Processes, tmp_path: Path):
+    arguments = {**METHODS, "save_steps": 3}
+    processes.run(RUN, folder=str(tmp_path), arguments={**arguments, "max_steps": 3})
+    (rank,) = processes.start(RUN, folder=str(tmp_path), arguments=arguments, resume=True)
+    assert rank.code == 0, rank.output
+    assert "checkpoint-3 lies inside a generation" in rank.output
+    assert "save at multiples of 2 steps" in rank.output
 
 
 def test_resumed_with_other_settings_says_what_becomes_of_the_anchor(processes: Processes, uninterrupted, tmp_path):

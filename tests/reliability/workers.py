@@ -76,7 +76,12 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
     trainer = make_trainer(payload, MortalTrainer, **ALIGNED)
     trainer.kill = payload.get("kill")
     trainer.train(resume_from_checkpoint=payload.get("resume"))
-    return {**record(trainer), "state": vars(trainer._entropy_state), "rng": torch.random.get_rng_state()}
+    return {
+        **record(trainer),
+        "state": vars(trainer._entropy_state),
+        "rng": torch.random.get_rng_state(),
+        "controller": (trainer.entropy_coef, trainer._last_world_entropy),
+    }
 
 
 def nan_reward(completions, **_):
@@ -148,7 +153,6 @@ def full_disk(payload: dict[str, Any]) -> str:
     try:
         trainer.train()
     except OSError as caught:
-        assert caught.__cause__ is not None
         return f"{type(caught).__name__}: {caught}"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

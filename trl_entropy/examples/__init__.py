@@ -1,1 +1,1 @@
-"""What the `configs/example_*.yaml` need besides the package: a reward that runs tests, a tool, a reward for images."""
+"""What the `configs/example_*.yaml` need besides the package: a reward that runs tests, and a tool."""

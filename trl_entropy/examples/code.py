@@ -46,8 +46,8 @@ def extract_code(completion: str) -> str | None:
 def passes(code: str, tests: Sequence[str], seconds: float = SECONDS, megabytes: int = MEGABYTES) -> bool:
     """Run `code`, then every test, in a process of its own; whether all went through.
 
-    The process has limits of time, memory and file size, an empty folder and an empty environment, and is killed with its
-    children. That protects the training run from mistakes, not the machine from malice: train on code in a container.
+    The process has limits of time, memory and file size, an empty folder and an empty environment, and is killed with
+    its children. That protects the run from mistakes, not the machine from malice: train on code in a container.
 
     Args:
         code: Python source.

@@ -65,8 +65,12 @@ class Nursery:
     def serve(self) -> None:
         pending = b""
         while True:
-            if not self.selector.select(timeout=5.0):
-                self._leave_if_orphaned()
+            ready = [key for key, _ in self.selector.select(timeout=5.0)]
+            for key in ready:
+                if key.fd != self.requests:  # an idle worker was killed from outside
+                    self._collect(key.data, [])
+            self._leave_if_orphaned()
+            if not any(key.fd == self.requests for key in ready):
                 continue
             data = os.read(self.requests, 1 << 20)
             if not data:
@@ -188,11 +192,11 @@ def _work(requests: int, replies: int, memory_mb: int) -> None:
 
 def limit_process(memory_mb: int) -> None:
     """Bind this process for good: `memory_mb` MiB of address space, no file written, no core dump, no orphan."""
-    if sys.platform == "linux":
+    if sys.platform == "linux":  # macOS has neither call in a working form
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -159,7 +159,12 @@ class GradingPool:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the nursery
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         self._nursery = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM.format(self.workers, self.memory_mb), json.dumps(sys.path)],
+            [
+                sys.executable,
+                "-c",
+                _PROGRAM.format(self.workers, self.memory_mb),
+                json.dumps([str(entry) for entry in sys.path]),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

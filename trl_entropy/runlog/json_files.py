@@ -70,7 +70,7 @@ def read_trainer_state(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]
     try:
         state = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        entries = []
+        entries = list(_salvaged(text))
         line = getattr(error, "lineno", None)
         if not entries:
             raise RunLogError(

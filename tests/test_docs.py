@@ -1,0 +1,186 @@
+"""What the README and the docs tell a reader to type is typed here: Python runs, commands parse, files and links exist."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import datasets
+import pytest
+import transformers
+import yaml
+from datasets import Dataset
+
+import trl_entropy
+from tests.conftest import tiny_model, tiny_tokenizer
+from trl_entropy import cli
+from trl_entropy.launch import launcher_arguments, refuse_unknown_arguments, split_arguments
+from trl_entropy.train import make_parser
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SHELL = ("bash", "sh", "console", "shell")
+COMMANDS = ("trl-entropy", "make", "pip", "python", "accelerate", "git", "cd", "hf", "lm_eval", "export", "pytest")
+
+
+def blocks(*languages: str) -> list:
+    found = []
+    for page in PAGES:
+        for match in FENCE.finditer(page.read_text()):
+            language, text = match[1], match[2]
+            if language == "" and text.lstrip("$ ").split(" ")[0] in COMMANDS:
+                language = "bash"
+            if language in languages:
+                line = page.read_text()[: match.start()].count("\n") + 1
+                found.append(pytest.param(text, id=f"{page.relative_to(ROOT)}:{line}"))
+    return found
+
+
+def small(**arguments) -> dict:
+    """Arguments of a documented run, with what a tiny model on a CPU needs."""
+    return {
+        **arguments,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
+        "num_generations": 4,
+        "steps_per_generation": 2,
+        "gradient_accumulation_steps": 1,
+        "max_completion_length": 6,
+        "gradient_checkpointing": False,
+        "disable_tqdm": True,
+    }
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict:
+    """Tiny models and data where a page names those of the Hub; a page may also speak of *the* trainer, written `...`."""
+    config, trainer = trl_entropy.EntropyGRPOConfig, trl_entropy.EntropyGRPOTrainer
+    words = ["a b", "c d e", "f g", "h i j k"] * 4
+    columns = {name: words for name in ("solution", "problem", "question", "answer")}
+    data = Dataset.from_dict({"prompt": [[{"role": "user", "content": text}] for text in words], **columns})
+
+    def make_config(**arguments):
+        arguments.pop("generation_batch_size", None)
+        return config(**small(**arguments))
+
+    def make_trainer(*args, **kwargs):
+        kwargs.pop("model", None)
+        kwargs.setdefault("reward_funcs", lambda completions, **_: [float(len(str(c))) for c in completions])
+        kwargs |= {"train_dataset": data, "processing_class": tiny_tokenizer(), "eval_dataset": None}
+        kwargs.setdefault("args", make_config(output_dir=str(tmp_path)))
+        return trainer(tiny_model(), **kwargs)
+
+    monkeypatch.setattr(trl_entropy, "EntropyGRPOConfig", make_config)
+    monkeypatch.setattr(trl_entropy, "EntropyGRPOTrainer", make_trainer)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: tiny_model())
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: tiny_tokenizer())
+    monkeypatch.chdir(tmp_path)
+    return {"__name__": "docs", "EntropyGRPOTrainer": make_trainer, "EntropyGRPOConfig": make_config}
+
+
+@pytest.mark.parametrize("text", blocks("python", "py"))
+def test_python_runs(text: str, stand_ins: dict):
+    if re.search(r"\btrainer\.", text) and not re.search(r"\btrainer = ", text):
+        stand_ins["trainer"] = stand_ins["EntropyGRPOTrainer"]()
+    exec(compile(text, "docs", "exec"), stand_ins)
+
+
+def lines(text: str) -> list[list[str]]:
+    joined = re.sub(r"\\\n\s*", " ", text)
+    shown = [re.sub(r"^\$ ", "", line.strip()) for line in joined.splitlines()]
+    parsed = [shlex.split(line, comments=True) for line in shown if line and not line.startswith("#")]
+    # VARIABLE=value in front of a command
+    return [
+        words[next(i for i, w in enumerate(words) if not re.match(r"^[A-Z_]+=", w)) :] for words in parsed if words
+    ]
+
+
+@pytest.mark.parametrize("text", blocks(*SHELL))
+def test_commands_are_understood(
+    text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("configs", "scripts", "notebooks", "Makefile", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for words in lines(text):
+        redirect = Path(words.pop()) if words[-2:-1] == [">"] and words.remove(">") is None else None
+        capsys.readouterr()
+        check_command(words)
+        if redirect is not None:
+            redirect.write_text(capsys.readouterr().out)
+
+
+def check_command(words: list[str]) -> None:
+    program, *rest = words
+    if program == "trl-entropy" and rest[:1] == ["grpo"]:
+        flags, script = split_arguments(rest[1:])
+        assert all(flag.startswith("--") for flag in flags)
+        at = script.index("--config") if "--config" in script else None
+        known = script if at is None else script[:at] + script[at + 2 :]
+        if "--help" not in known:
+            refuse_unknown_arguments(make_parser().parse_known_args(known)[1])
+    elif program == "trl-entropy" and rest[:1] in (["init"], ["doctor"]):
+        assert cli.main(rest) == 0
+    elif program == "trl-entropy":
+        try:
+            cli.make_parser().parse_args(rest)
+        except SystemExit as stop:
+            assert stop.code == 0, words
+    elif program == "make":
+        targets = re.findall(r"(?m)^([a-z-]+):", Path("Makefile").read_text())
+        assert set(word for word in rest if "=" not in word) <= set(targets), words
+    elif program in ("python", "python3", "accelerate"):
+        for word in rest:
+            assert not word.endswith((".py", ".yaml")) or Path(word).is_file(), f"{word} is not there"
+    else:
+        assert program in COMMANDS, f"{program}: what is it?"
+
+
+@pytest.mark.parametrize("text", blocks("yaml", "yml"))
+def test_yaml_names_arguments_that_exist(text: str):
+    known = {action.dest for action in make_parser()._actions} | launcher_arguments()
+    assert set(yaml.safe_load(text)) <= known
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.+)$", FENCE.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{page.name} links to {target}"
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there), f"{page.name} links to {target}"
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text())
+    assert newest is not None
+    assert {trl_entropy.__version__, citation["version"], project["version"], newest[1]} == {trl_entropy.__version__}
+    assert {citation["license"], project["license"]} == {"Apache-2.0"}
+
+
+def test_the_citation_names_the_papers_of_the_card():
+    from trl_entropy.model_card import ENTROPY_MECHANISM, SIREN
+
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+    for paper, reference in zip((SIREN, ENTROPY_MECHANISM), references, strict=True):
+        assert paper["title"] == reference["title"]
+        assert reference["url"].endswith(paper["id"])
+        names = [f"{author['given-names']} {author['family-names']}" for author in reference["authors"]]
+        assert " and ".join(names) in re.sub(r"\s+", " ", paper["citation"])
