@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Run:
-    """A training run. The defaults are KL-Cov's for 32B (arXiv 2505.22617): 256 prompts x 8, 8 updates a generation."""
+    """A training run. The defaults are KL-Cov's for 32B (arXiv 2505.22617): 256 prompts x 8, 8 updates."""
 
     processes: int
     parameters: float = 32.8e9  # Qwen2.5-32B

@@ -211,9 +211,7 @@ def _few_tokens(plan: Plan) -> list[str]:
 def _large_bonus(plan: Plan) -> list[str]:
     if plan.args.entropy_coef < 0.005:
         return []
-    return [
-        f"entropy_coef={plan.args.entropy_coef:g}: from 0.005 on the naive bonus makes a large model's entropy explode."
-    ]
+    return [f"entropy_coef={plan.args.entropy_coef:g}: from 0.005 on a large model's entropy explodes."]
 
 
 def _warmup_ignored(plan: Plan) -> list[str]:

@@ -80,7 +80,9 @@ def launch(argv: list[str]) -> int:
         make_parser("trl-entropy grpo").print_help()
         return 0
     refuse_unknown_arguments(make_parser("trl-entropy grpo").parse_known_args(_without_config(script))[1])
-    launch_command(launch_command_parser().parse_args([*launcher, "--module", "trl_entropy.train", *script]))
+    # quiet: the script says itself what went wrong; the launcher's own traceback after it would only bury that
+    words = [*launcher, "--quiet", "--module", "trl_entropy.train", *script]
+    launch_command(launch_command_parser().parse_args(words))
     return 0
 
 

@@ -60,16 +60,21 @@ def global_kl_cov(
 ) -> torch.Tensor:
     """[`select_kl_cov`] over all processes: the top of everybody's tops. (B, T), bool.
 
-    Communication: `count = max(1, floor(ratio * tokens))` floats a process.
+    Communication: a whole number a process, and `min(max(1, floor(ratio * tokens)), tokens of the fullest process)`
+    floats a process.
     """
     count = selection_count(ratio, tokens)
     mask = mask.bool()
     values = covariance[mask]
     local = top_ordinals(values, count)
-    tops = values.new_full((count,), -torch.inf)
+    lengths = cast(torch.Tensor, accelerator.gather(torch.tensor([len(local)], device=values.device)))
+    width = int(lengths.max())
+    if width == 0:
+        return torch.zeros_like(mask)
+    tops = values.new_full((width,), -torch.inf)
     tops[: len(local)] = values[local]
     winners = top_ordinals(cast(torch.Tensor, accelerator.gather(tops)), count)
-    return mark(mask, local[_own(winners, accelerator.process_index * count, len(local))])
+    return mark(mask, local[_own(winners, accelerator.process_index * width, len(local))])
 
 
 def _own(ordinals: torch.Tensor, start: int, length: int) -> torch.Tensor:

@@ -161,3 +161,13 @@ def test_evaluate_in_memory(engine):
     assert 0 < result.summary["entropy"]["mean"] < math.log(39)
     with pytest.raises(ValueError, match=r"1\.\.n = 4"):
         evaluate(engine, PROBLEMS, SAMPLING, ks=[5])
+
+
+def test_gradient_checkpointing_and_modes_are_restored():
+    model = tiny_model().train()
+    model.gradient_checkpointing_enable()
+    model.model.layers[0].eval()
+    TransformersEngine(model, tiny_tokenizer()).generate(["a"], Sampling(n=1, max_new_tokens=2), [0])
+    assert model.is_gradient_checkpointing
+    assert model.training
+    assert not model.model.layers[0].training

@@ -28,7 +28,7 @@ Run = Callable[..., Path]
 def run(tmp_path: Path) -> Run:
     """Run the training script on the countdown task from local files; returns the run's folder."""
     tokenizer = build_tokenizer()
-    build_model(tokenizer).save_pretrained(tmp_path / "base")
+    build_model().save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
     rows = [{"prompt": p.prompt, "numbers": p.numbers, "target": p.target} for p in puzzles("train")[:16]]
     (tmp_path / "puzzles.jsonl").write_text("\n".join(map(json.dumps, rows)))

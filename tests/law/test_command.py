@@ -46,7 +46,7 @@ def test_the_table_the_figure_and_the_json_agree(command, runs, capsys):
         assert fit["fit"]["a"] == pytest.approx(0.2, rel=0.05)
         assert fit["forecast"]["cut"] == 15
         assert f"{fit['fit']['a']:.3g} [" in out
-    assert out.count("holds") == 2
+    assert out.count("  holds\n") == 2
     assert "paper: 0.9 % of score" in out
     assert (runs / "law.png").stat().st_size > 5000
     assert "ceiling" in (runs / "law.svg").read_text()
@@ -73,6 +73,20 @@ def test_other_metrics_and_bad_shares(command, runs, capsys):
     assert "'eval_reward' was never logged" in capsys.readouterr().err
     assert command("law", runs / "a", "--forecast", "1.5") == 2
     assert "--forecast is 1.5" in capsys.readouterr().err
+
+
+def test_averaging_takes_the_noise_of_single_steps_out(command, runs, capsys):
+    fits = []
+    for average in (1, 5):
+        assert command("law", runs / "a", "--json", "--average", average) == 0
+        fits += json.loads(capsys.readouterr().out)
+    assert [fit["fit"]["points"] for fit in fits] == [100, 20]
+    assert fits[1]["points"] == "entropy and reward, means of 5 points"
+    assert fits[1]["fit"]["rmse"] < 0.6 * fits[0]["fit"]["rmse"]
+    assert fits[1]["fit"]["a"] == pytest.approx(0.2, rel=0.05)
+    assert command("law", runs / "a", "--average", "0") == 2
+    assert command("law", runs / "a", "--average", "80") == 2
+    assert "means of 80: 1; a fit needs 2" in capsys.readouterr().err
 
 
 def test_pairs_of_an_evaluation_come_before_the_training_log(command, runs, capsys):

@@ -70,7 +70,8 @@ def test_a_curve_shows_the_mean_the_band_and_the_reference():
     with paper_style():
         axes = plot_metric(groups, "reward", "Reward", "share", [(0.5, "anchor")]).axes[0]
     assert labels(axes) == ["GRPO", "SIREN (2 seeds)"]
-    assert axes.lines[1].get_ydata().tolist() == [2, 3]
+    assert [line.get_ydata().tolist() for line in axes.lines[1:4]] == [[2, 3], [1, 2], [3, 4]]  # the mean, each seed
+    assert axes.get_ylim()[1] < 7  # the interval of two seeds reaches 15: it is cut
     assert len(axes.collections) == 1  # a band for the two seeds, none for the single run
     assert [text.get_text() for text in axes.texts] == ["anchor"]
     with paper_style():
@@ -136,6 +137,7 @@ def test_the_summary_of_the_dynamics():
     agree, disagree = summarise(dynamics_rows()), summarise(dynamics_rows(sign=1))
     assert (agree.correlation, agree.sign_agreement) == (pytest.approx(1.0), 1.0)
     assert (disagree.state_correlation, disagree.state_sign_agreement) == (pytest.approx(-1.0), 0.0)
+    assert np.isnan(summarise(dynamics_rows()[:14]).correlation)  # too few to say
     damaged = [*dynamics_rows(), {"step": 99}, {"step": "x", "covariance": 1}]
     assert len(summarise(damaged).steps) == 20
     with pytest.raises(ValueError, match="none with step, covariance"):

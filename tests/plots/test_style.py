@@ -72,7 +72,7 @@ def test_figures_are_written_as_png_and_svg_and_are_the_same_each_time(tmp_path)
     for kind in ("png", "svg"):
         assert (tmp_path / "a" / f"x.{kind}").read_bytes() == (tmp_path / "b" / f"x.{kind}").read_bytes()
     svg = (tmp_path / "a" / "x.svg").read_text()
-    assert "$a_1$" in svg  # a name is text, and stays text in the SVG
+    assert ">$a_1$</text>" in svg  # a name is text, and stays text in the SVG
 
 
 def test_examples_run():

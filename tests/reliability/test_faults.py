@@ -72,18 +72,16 @@ def test_a_skipped_update_leaves_weights_and_optimizer_alone(processes: Processe
         assert torch.equal(two["weights"][name], weight), name
 
 
-@pytest.mark.parametrize("fault", [{"steps": [0]}, {"arguments": {"lr_scheduler_type": "constant_with_warmup"}}])
-def test_kl_cov_waits_until_the_policy_has_moved(processes: Processes, tmp_path: Path, fault):
+@pytest.mark.parametrize(
+    ("fault", "penalised"),
+    [({}, [1, 1]), ({"steps": [0]}, []), ({"arguments": {"lr_scheduler_type": "linear", "warmup_steps": 1}}, [])],
+    ids=["no fault", "a skipped update", "a learning rate of 0"],
+)
+def test_kl_cov_waits_until_the_policy_has_moved(processes: Processes, tmp_path: Path, fault, penalised):
     """A penalty on rounding noise has a full-strength gradient: it must not act after a step that changed nothing."""
-    kl_cov = {"kl_cov_ratio": 0.2, "kl_cov_coef": 50.0, "save_strategy": "no", "max_steps": 2, "optim": "sgd"}
-    extra = {"warmup_steps": 1, **fault.get("arguments", {})} if "arguments" in fault else {}
-    norms = []
-    for number, coefficient in enumerate((50.0, 1e-6)):
-        arguments = {**kl_cov, "kl_cov_coef": coefficient, **extra}
-        folder = str(tmp_path / str(number))
-        (rank,) = processes.run(FAULTY, folder=folder, **{**fault, "arguments": arguments})
-        norms.append([entry["grad_norm"] for entry in rank["log"] if "grad_norm" in entry][1])
-    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+    arguments = {"kl_cov_ratio": 0.2, "save_strategy": "no", "max_steps": 2, **fault.get("arguments", {})}
+    (rank,) = processes.run(FAULTY, folder=str(tmp_path), **{**fault, "arguments": arguments})
+    assert rank["penalised"] == penalised
 
 
 def test_twenty_skipped_updates_in_a_row_end_the_run(processes: Processes, tmp_path: Path):

@@ -87,7 +87,7 @@ def test_a_named_half_written_checkpoint_is_refused_with_the_way_out(processes: 
 def test_a_checkpoint_inside_a_generation_says_so(processes: Processes, tmp_path: Path):
     arguments = {**METHODS, "save_steps": 3}
     processes.run(RUN, folder=str(tmp_path), arguments={**arguments, "max_steps": 3})
-    (rank,) = processes.start(RUN, folder=str(tmp_path), arguments=arguments, resume=True)
+    (rank,) = processes.start(RUN, folder=str(tmp_path), arguments=arguments, resume="true")
     assert rank.code == 0, rank.output
     assert "checkpoint-3 lies inside a generation" in rank.output
     assert "save at multiples of 2 steps" in rank.output

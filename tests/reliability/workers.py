@@ -114,6 +114,14 @@ class FaultyTrainer(EntropyGRPOTrainer):
     steps: tuple[int, ...] = ()
     value = math.nan
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.penalised: list[int] = []
+
+    def _kl_cov_loss(self, micro):
+        self.penalised.append(self.state.global_step)
+        return super()._kl_cov_loss(micro)
+
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
         guilty = self.accelerator.process_index == self.accelerator.num_processes - 1
@@ -135,7 +143,8 @@ def faulty(payload: dict[str, Any]) -> dict[str, Any]:
         error = f"{type(caught).__name__}: {caught}"
     seconds = time.monotonic() - started
     log = trainer.state.log_history
-    return {**record(trainer), "error": error, "seconds": seconds, "state": vars(trainer._entropy_state), "log": log}
+    facts = {"error": error, "seconds": seconds, "log": log, "penalised": trainer.penalised}
+    return {**record(trainer), **facts, "state": vars(trainer._entropy_state)}
 
 
 class FullDisk(EntropyGRPOTrainer):

@@ -61,7 +61,7 @@ def test_extraction_is_linear(name):
 
 def test_no_single_comparison_exceeds_its_limit():
     reward = MathReward(timeout=TIMEOUT, memory_mb=MEMORY_MB, workers=1)
-    names = ["tower of powers", "iterated factorial", "huge product", "expansion", "deep parentheses"]
+    names = ["tower of powers", "iterated factorial", "deep parentheses"]
     answers = [extract_answer(HOSTILE[name]) for name in names]
     for verdict in reward.pool.compare([("x+1", answer) for answer in answers]):
         assert verdict.seconds < TIMEOUT + 0.2, verdict

@@ -112,7 +112,7 @@ def test_rewards_metrics_and_columns():
 
 
 def test_a_gold_without_an_answer_is_skipped():
-    assert math_reward(completions=[r"\boxed{1}"], solution=["x" * 3000]) == [None]
+    assert math_reward(completions=[r"\boxed{1}"] * 3, solution=["x" * 3000, None, ""]) == [None] * 3
     assert math_reward(completions=[r"\boxed{1.0}"], answer=["because\n#### 1"]) == [1.0]
     with pytest.raises(ValueError, match="'solution' or 'answer'"):
         math_reward(completions=["1"], text=["1"])

@@ -142,6 +142,15 @@ def test_wandbs_offline_file(tmp_path, junk):
     check(read_run(path))
 
 
+def test_a_wandb_record_that_leaves_a_block_with_less_than_a_header(tmp_path):
+    """LevelDB pads the last bytes of a block with zeros; some of these sizes leave 1 to 6."""
+    path = tmp_path / "run-x.wandb"
+    for junk in range(32600, 32720, 3):
+        path.write_bytes(wandb_file([{"entropy": 1.0}, {"entropy": 0.5}], junk))
+        run = read_run(path)
+        assert (run.metrics["entropy"].values, run.problems) == ([1.0, 0.5], [])
+
+
 def test_a_folder_of_run_folders_is_each_of_them(tmp_path):
     for name in ("siren", "plain"):
         write_state(tmp_path / name / "trainer_state.json", rows())

@@ -67,14 +67,15 @@ def method_of(args: Any) -> str:
 
 
 def changed_arguments(args: Any) -> dict[str, Any]:
-    """The arguments that differ from their class's defaults, without secrets, paths of caches and empty values."""
+    """The arguments that differ from their class's defaults, without secrets and objects."""
     changed = {}
     for item in fields(args):
         value = getattr(args, item.name)
         default = item.default_factory() if item.default_factory is not MISSING else item.default
         secret = "token" in item.name.split("_") and isinstance(value, str)
-        if value != default and value is not None and not secret:
-            changed[item.name] = value if isinstance(value, (str, int, float, bool, list, dict)) else str(value)
+        simple = isinstance(value, (str, int, float, bool, list, dict))  # accelerate's objects are not settings
+        if simple and value != default and not secret:
+            changed[item.name] = value
     return changed
 
 

@@ -38,6 +38,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--forecast", type=float, default=0.15, metavar="SHARE", help="first share of a run to forecast from (0.15)"
     )
+    parser.add_argument(
+        "--average", type=int, default=1, metavar="N", help="average N successive points into one first (1)"
+    )
     parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (0.95)")
     parser.set_defaults(run=run)
 
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             for problem in item.problems:
                 print(f"trl-entropy law: {problem}", file=sys.stderr)
             try:
-                laws.append(law_of_run(item, args.entropy, args.reward, args.forecast, args.confidence))
+                laws.append(law_of_run(item, args.entropy, args.reward, args.forecast, args.confidence, args.average))
             except (RunLogError, ValueError) as error:
                 print(f"trl-entropy law: {error}", file=sys.stderr)
                 failed += 1
@@ -97,8 +100,9 @@ def table(laws: list[RunLaw]) -> str:
         if law.forecast is not None:
             forecast = law.forecast
             lines.append(
-                f"{'':{width}}  forecast from the first {forecast.cut} points: ceiling {forecast.fit.ceiling:.3g}, "
-                f"error on the rest RMSE {forecast.rmse:.3g}, mean {forecast.overshoot:+.3g} (paper: 0.9 % of score)"
+                f"{'':{width}}  forecast from the first {forecast.cut} points ({forecast.fit.verdict}): ceiling "
+                f"{forecast.fit.ceiling:.3g}, error on the rest RMSE {forecast.rmse:.3g}, mean "
+                f"{forecast.overshoot:+.3g} (paper: 0.9 % of score)"
             )
         lines.append(f"{'':{width}}  points: {law.source}, from {law.run.source}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """A reward that runs tests: 1 if the code of a completion passes all of its problem's tests, else 0."""
 
+import contextlib
 import json
 import os
 import re
@@ -79,10 +80,8 @@ def passes(code: str, tests: Sequence[str], seconds: float = SECONDS, megabytes:
         except subprocess.TimeoutExpired:
             return False
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself and left no children
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it ended by itself and left no children
             process.wait()
     return said.decode(errors="replace").strip() == word
 

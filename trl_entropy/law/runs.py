@@ -53,6 +53,7 @@ def law_of_run(
     reward_key: str | None = None,
     fraction: float = 0.15,
     confidence: float = 0.95,
+    average: int = 1,
 ) -> RunLaw:
     """Fit the law to a run and forecast it from its first part.
 
@@ -65,8 +66,11 @@ def law_of_run(
         reward_key: Metric to use as R.
         fraction: Share of the points to forecast from.
         confidence: Of the intervals.
+        average: Successive points that are averaged into one first. A step of few prompts is a noisy measurement of R
+            and H; its mean over several steps is less so. A remainder at the end of the run is left out.
 
     Raises:
+        ValueError: If `average` is below 1.
         RunLogError: If a metric was not logged, or fewer than two steps have both.
     """
     h_key, r_key = entropy_key or "entropy", reward_key or "reward"
@@ -74,9 +78,18 @@ def law_of_run(
     if not entropy_key and not reward_key and pairs is not None and len(pairs) >= MIN_POINTS:
         h_key, r_key = "law_pairs/entropy", "law_pairs/reward"
     steps, entropy, reward = run.pairs(h_key, r_key)
-    if len(steps) < 2:
-        raise RunLogError(f"{run.source}: {len(steps)} step(s) with both {h_key!r} and {r_key!r}; a fit needs 2.")
+    if average < 1:
+        raise ValueError(f"average is {average}: give the number of successive points to average, at least 1.")
+    points = np.array([steps, entropy, reward], dtype=np.float64)
+    points = points[:, : points.shape[1] // average * average].reshape(3, -1, average).mean(axis=2)
+    if points.shape[1] < 2:
+        means = f", means of {average}: {points.shape[1]}" if average > 1 else ""
+        raise RunLogError(
+            f"{run.source}: {len(steps)} step(s) with both {h_key!r} and {r_key!r}{means}; a fit needs 2."
+        )
+    entropy, reward = points[1], points[2]
     fit = fit_entropy_law(entropy, reward, confidence=confidence)
-    long_enough = len(steps) * fraction >= MIN_POINTS
+    long_enough = len(entropy) * fraction >= MIN_POINTS
     forecast = forecast_entropy_law(entropy, reward, fraction=fraction, confidence=confidence) if long_enough else None
-    return RunLaw(run, f"{h_key} and {r_key}", np.array(steps), np.array(entropy), np.array(reward), fit, forecast)
+    source = f"{h_key} and {r_key}" + (f", means of {average} points" if average > 1 else "")
+    return RunLaw(run, source, points[0].astype(np.int64), entropy, reward, fit, forecast)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..runlog.groups import Band, Group, mean_over_seeds
 from ..runlog.smooth import smoothing_window
@@ -68,18 +69,37 @@ def plot_metric(
             window = smoothing_window(len(band.steps))
             smoothed = mean_over_seeds(group, key, window) if window > 1 else None
             _draw(axes, band, smoothed or band, style)
+            for run in group.runs if band.runs > 1 else ():  # each seed, thin
+                alone = mean_over_seeds(Group(run.name, group.method, (run,)), key, window)
+                if alone is not None:
+                    shown = _shown(len(alone.steps))
+                    axes.plot(alone.steps[shown], alone.mean[shown], linewidth=0.6, alpha=0.55, **style.line())
     for value, label in references:
         axes.axhline(value, color="#777777", linewidth=1, linestyle=(0, (2, 2)))
         axes.annotate(label, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+    _limit_to_lines(axes)
     axes.set(title=title, xlabel="optimizer step", ylabel=unit)
     if len(groups) > 1:
         axes.legend()
     return figure
 
 
+def _limit_to_lines(axes: Axes) -> None:
+    """The interval of two seeds may be many times wider than the curves: cut it rather than flatten them."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
+    low, high = float(values.min()), float(values.max())
+    margin = 0.15 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _shown(points: int) -> NDArray[np.int64]:
+    """Evenly spaced indices, at most about `_MOST_POINTS`, the last included."""
+    stride = max(1, -(-points // _MOST_POINTS))
+    return np.unique(np.append(np.arange(0, points, stride), points - 1))
+
+
 def _draw(axes: Axes, raw: Band, band: Band, style: SeriesStyle) -> None:
-    stride = max(1, -(-len(raw.steps) // _MOST_POINTS))
-    shown = np.unique(np.append(np.arange(0, len(raw.steps), stride), len(raw.steps) - 1))
+    shown = _shown(len(raw.steps))
     steps = raw.steps[shown]
     if band is not raw and band.runs == 1:
         axes.plot(steps, raw.mean[shown], ".", color=style.color, alpha=0.22, markersize=2.5, markeredgewidth=0)

@@ -16,6 +16,7 @@ from .style import METHODS, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FEWEST = 15
 _PREDICTED, _REALISED = METHODS["bonus"], METHODS["siren"]
 
 
@@ -29,7 +30,7 @@ class DynamicsSummary:
         state_covariance: Shape (n,), the per-state term.
         change: Shape (n,), realised entropy change of the same tokens, nats.
         window: Measurements in the moving mean of the correlations.
-        correlation: Of smoothed minus covariance with the smoothed change; NaN below three measurements.
+        correlation: Of smoothed minus covariance with the smoothed change; NaN below 15 measurements.
         state_correlation: Same for the per-state term.
         sign_agreement: Share of measurements where minus covariance and change have the same sign.
         state_sign_agreement: Same for the per-state term.
@@ -59,10 +60,11 @@ def summarise(rows: Sequence[dict[str, Any]]) -> DynamicsSummary:
     columns = np.array(sorted(table), dtype=np.float64).T
     steps, covariance, state, change = columns
     window = max(smoothing_window(len(steps)), min(5, len(steps)))
+    enough = len(steps) >= _FEWEST  # fewer smoothed points correlate whatever they are
     return DynamicsSummary(
         steps.astype(np.int64), covariance, state, change, window,
-        _correlation(smooth(-covariance, window), smooth(change, window)),
-        _correlation(smooth(-state, window), smooth(change, window)),
+        _correlation(smooth(-covariance, window), smooth(change, window)) if enough else float("nan"),
+        _correlation(smooth(-state, window), smooth(change, window)) if enough else float("nan"),
         float(np.mean(np.sign(-covariance) == np.sign(change))),
         float(np.mean(np.sign(-state) == np.sign(change))),
     )  # fmt: skip
@@ -124,6 +126,6 @@ def _bin_label(low: float | None, high: float | None) -> str:
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    if len(x) < 3 or x.std() == 0 or y.std() == 0:
+    if x.std() == 0 or y.std() == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])

@@ -48,7 +48,7 @@ METHODS: Mapping[str, SeriesStyle] = {
     "bonus": SeriesStyle("entropy bonus", "#d55e00", "#ff8c42", (4, 1.5), "s"),
     "siren": SeriesStyle("SIREN", "#0064b4", "#56a8f0", (), "D"),
     "clip_cov": SeriesStyle("Clip-Cov", "#00926b", "#2fd0a4", (1.2, 1.2), "^"),
-    "kl_cov": SeriesStyle("KL-Cov", "#0064c4", "#f08cc8", (6, 1.5, 1.2, 1.5), "v"),
+    "kl_cov": SeriesStyle("KL-Cov", "#a8327d", "#f08cc8", (6, 1.5, 1.2, 1.5), "v"),
 }
 
 # For runs whose method is not one of ours, and for the second and later runs of one method.

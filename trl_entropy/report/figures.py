@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -102,10 +103,13 @@ def dynamics_part(run: Run, prefix: str) -> str:
         return ""
     text = (
         f"{len(summary.steps)} measurements. Minus the per-state covariance has the sign of the realised change in "
-        f"{summary.state_sign_agreement:.0%} of them, minus the batch-centred one in {summary.sign_agreement:.0%}; "
-        f"smoothed over {summary.window}, their correlations with it are {number(summary.state_correlation, 2)} and "
-        f"{number(summary.correlation, 2)}."
+        f"{summary.state_sign_agreement:.0%} of them, minus the batch-centred one in {summary.sign_agreement:.0%}."
     )
+    if math.isfinite(summary.state_correlation):
+        text += (
+            f" Smoothed over {summary.window}, their correlations with it are {number(summary.state_correlation, 2)} "
+            f"and {number(summary.correlation, 2)}."
+        )
     with paper_style():
         parts = [inline_svg(plot_dynamics(summary, SIZE), f"{prefix}-a", "Entropy dynamics", text)]
         drivers = plot_drivers(run.dynamics, SIZE)

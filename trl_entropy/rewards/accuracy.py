@@ -98,14 +98,16 @@ def completion_text(completion: Completion) -> str:
     return content if isinstance(content, str) else ""
 
 
-def gold_answer(gold: str) -> str:
+def gold_answer(gold: str | None) -> str:
     r"""The answer inside a gold text: its last box, what follows `####`, the inside of `$...$`, or the text itself.
+
+    None, as of a data set's empty cell, gives the empty text, which no grader can read.
 
     Example:
         >>> gold_answer("2 + 2 = 4\n#### 4"), gold_answer("$x$"), gold_answer(r"\frac12")
         ('4', 'x', '\\frac12')
     """
-    gold = str(gold)
+    gold = "" if gold is None else str(gold)
     boxed = extract_answer(gold, require_box=True)
     if boxed is not None:
         return boxed
