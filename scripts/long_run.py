@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -61,7 +62,7 @@ def work(start: str, steps: int, output: Path, plain: bool) -> None:
     from trl_entropy.tasks import countdown_dataset, countdown_reward
 
     torch.set_num_threads(1)
-    methods = {} if plain else {"siren_coef": 0.3, "kl_cov_ratio": 0.02}
+    methods: dict[str, Any] = {} if plain else {"siren_coef": 0.3, "kl_cov_ratio": 0.02}
     trainer = EntropyGRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(start),
         processing_class=AutoTokenizer.from_pretrained(start),

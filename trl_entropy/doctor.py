@@ -79,7 +79,7 @@ def _method(plan: Plan) -> list[str]:
 
 def _updates(plan: Plan) -> list[str]:
     args, steps = plan.args, plan.steps_per_rollout
-    prompts = args.generation_batch_size // args.num_generations
+    prompts = plan.rollout // (args.num_generations or 1)
     lines = [
         f"{plan.processes} process(es), --num_processes N plans for N; a rollout is {prompts} prompts x "
         f"{args.num_generations} completions.",
@@ -100,7 +100,7 @@ def _tokens(plan: Plan) -> list[str]:
     args = plan.args
     if not args.max_completion_length:
         return ["No limit on the completion length, so no bound on the tokens of a rollout."]
-    most = args.generation_batch_size * args.max_completion_length
+    most = plan.rollout * args.max_completion_length
     lines = [f"At most {most:,} tokens a rollout, if every completion runs to {args.max_completion_length}."]
     if args.siren:
         step = plan.completions_per_step * args.max_completion_length
@@ -199,7 +199,7 @@ def _clip_on_policy(plan: Plan) -> list[str]:
 def _few_tokens(plan: Plan) -> list[str]:
     args = plan.args
     ratio = args.clip_cov_ratio or args.kl_cov_ratio
-    tokens = args.generation_batch_size * (args.max_completion_length or 0)
+    tokens = plan.rollout * (args.max_completion_length or 0)
     if not ratio or not tokens or ratio * tokens >= 8:
         return []
     return [

@@ -17,7 +17,7 @@ the exception: the process that could not write stops, and the launcher ends the
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -27,7 +27,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from . import checkpoints
+from .config import EntropyGRPOConfig
 from .reward_watch import RewardError, watched
+from .state import EntropyState
 
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class NonFiniteError(FloatingPointError):
 def all_true(accelerator: Accelerator, here: bool) -> bool:
     """Whether `here` holds on every process: one number a process."""
     failures = torch.tensor(float(not here), device=accelerator.device)
-    return accelerator.reduce(failures, reduction="sum").item() == 0
+    return cast(torch.Tensor, accelerator.reduce(failures, reduction="sum")).item() == 0
 
 
 def finite_gradients(model: torch.nn.Module) -> bool:
@@ -68,8 +70,8 @@ class SkipNonFiniteUpdates(TrainerCallback):
         self.trainer = trainer
         self.in_a_row = 0
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        accelerator, optimizer = self.trainer.accelerator, kwargs.get("optimizer")
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        accelerator, model, optimizer = self.trainer.accelerator, kwargs["model"], kwargs.get("optimizer")
         if optimizer is not None and all(group["lr"] == 0 for group in optimizer.param_groups):
             self.trainer.policy_stays()  # the first step of a warm-up
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
@@ -117,8 +119,10 @@ def _check_deepspeed_step(engine: Any, step: int) -> None:
 class FaultTolerance(_Base):
     """The trainer's methods that meet the faults above. Nothing changes in a step without a fault."""
 
-    _entropy_state: Any
+    _entropy_state: EntropyState
     _generated_at: int
+    _metrics: dict[str, Any]
+    reward_func_names: list[str]
 
     def policy_stays(self) -> None:
         """This step's update does not move the policy: where it is still the one that generated, it remains so."""
@@ -133,7 +137,7 @@ class FaultTolerance(_Base):
         return self._entropy_state.skipped_updates
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = cast(torch.Tensor, super().compute_loss(model, inputs, return_outputs, num_items_in_batch))
         steps_in_backward = self.accelerator.distributed_type == DistributedType.DEEPSPEED
         if steps_in_backward and self.model.training:
             finite = bool(loss.detach().isfinite().all())
@@ -147,7 +151,9 @@ class FaultTolerance(_Base):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         with watched(self) as failures:
-            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            rewards = super()._calculate_rewards(  # pyright: ignore[reportAttributeAccessIssue]
+                inputs, prompts, completions, completion_ids_list
+            )
         where = f"before step {self.state.global_step + 1}"
         if failures:
             name, error = failures[0]
@@ -236,9 +242,9 @@ class FaultTolerance(_Base):
         return path
 
     def _say_whether_exact(self, path: str) -> None:
-        args = self.args
+        args = cast(EntropyGRPOConfig, self.args)
         step = TrainerState.load_from_json(os.path.join(path, TRAINER_STATE_NAME)).global_step
-        backward_passes = args.steps_per_generation * args.num_iterations
+        backward_passes = cast(int, args.steps_per_generation) * args.num_iterations
         if step * args.gradient_accumulation_steps % backward_passes:
             logger.warning(
                 f"{path} lies inside a generation, whose completions were not saved: new ones are generated. The run "

@@ -37,6 +37,10 @@ TABLE = (
     Metric("entropy/q90", "nats", "90 % quantile of token entropy, mean over micro-batches"),
     Metric("entropy/positive_advantage", "nats", "mean entropy of tokens with positive advantage"),
     Metric("entropy/negative_advantage", "nats", "mean entropy of tokens with negative advantage"),
+)
+
+# Logged only with `entropy_guard`, or once there is a fault to count
+SAFETY_TABLE = (
     Metric("guard/scale", "factor", "what the entropy guard has put on the entropy coefficients; 1 inside the bounds"),
     Metric("faults/skipped_updates", "steps", "updates left out so far for a non-finite gradient; if any"),
     Metric("faults/unscored_completions", "count", "completions of a generation without a reward; if any"),

@@ -160,13 +160,14 @@ def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
     from . import __version__
     from .plots.card import plot_card
 
-    args, folder = trainer.args, Path(trainer.args.output_dir)
+    args, folder = trainer.args, Path(trainer.args.output_dir or ".")
     base = getattr(trainer.model.config, "_name_or_path", "") or ""
     evaluations = read_evaluations(folder)
     curves = {evaluation.label: evaluation.pass_at for evaluation in evaluations if evaluation.pass_at}
     drawn = plot_card(trainer.state.log_history, method_key(args), folder / PICTURE, curves)
 
     card = ModelCard.load(folder / "README.md")
+    data: Any = card.data  # its attributes are the keys of the card's header
     text = card.text
     section = entropy_section(args, last_figures(trainer.state.log_history))
     section += f"\n\n![Entropy and pass@k of this run]({PICTURE})" if drawn else ""
@@ -178,26 +179,24 @@ def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
     loading = loading_section(
         trainer.hub_model_id or args.hub_model_id or str(folder),
         base or None,
-        adapter=is_peft_model(trainer.model),
+        adapter=bool(is_peft_model(trainer.model)),
         vision=hasattr(processor, "image_processor"),
         chat=bool(getattr(processor, "chat_template", None)),
     )
     text = _exchange(text, r"(?s)## Quick start\n.*?(?=\n## )", lambda _: loading + "\n")
     local = Path(base).name or "a model made on the spot"
     text = re.sub(r"\[None\]\(https://huggingface\.co/None\)", lambda _: f"`{local}`", text)
-    dataset = (
-        next(iter(card.data.datasets or []), None) if isinstance(card.data.datasets, list) else card.data.datasets
-    )
+    dataset = next(iter(data.datasets or []), None) if isinstance(data.datasets, list) else data.datasets
     if dataset and not _on_the_hub(dataset):
         link = re.escape(f"[{dataset}](https://huggingface.co/datasets/{dataset})")
         text = re.sub(link, lambda _: f"`{Path(dataset).name}`", text)
-        card.data.datasets = None
+        data.datasets = None
     card.text = text
     if is_peft_model(trainer.model):
-        card.data.library_name = "peft"
+        data.library_name = "peft"
     if evaluations:
-        card.data.eval_results = [result for evaluation in evaluations for result in evaluation.results()]
-        card.data.model_name = card.data.model_name or folder.absolute().name
+        data.eval_results = [result for evaluation in evaluations for result in evaluation.results()]
+        data.model_name = data.model_name or folder.absolute().name
     card.save(folder / "README.md")
 
 

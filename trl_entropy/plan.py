@@ -56,10 +56,15 @@ class Plan:
     warnings: tuple[str, ...]
 
     @property
+    def rollout(self) -> int:
+        """Completions in one generated batch, over all processes."""
+        return self.args.generation_batch_size or 0  # TRL fills it in
+
+    @property
     def steps_per_rollout(self) -> float:
         """Optimizer steps on one generated batch; less than 1 where a step takes several batches."""
         args = self.args
-        return args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps
+        return (args.steps_per_generation or 1) * args.num_iterations / args.gradient_accumulation_steps
 
     @property
     def completions_per_step(self) -> int:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .config import EntropyGRPOConfig
+
+if TYPE_CHECKING:
+    from .config import EntropyGRPOConfig  # `trl-entropy init` need not wait for torch and TRL
 
 
 _SIREN_PAPER: Mapping[str, Any] = MappingProxyType(
@@ -83,7 +85,7 @@ def published(method: str, billions: float = 7) -> tuple[str, dict[str, Any]]:
     return source, {name: large.get(name, value) for name, value in settings.items()}
 
 
-def method_of(args: EntropyGRPOConfig) -> str:
+def method_of(args: "EntropyGRPOConfig") -> str:
     """The method's name: `siren`, `clip_cov`, `kl_cov`, `naive_bonus` or `grpo`; of two, SIREN."""
     switches = {"siren": args.siren, "clip_cov": args.clip_cov, "kl_cov": args.kl_cov}
     return next((name for name, on in switches.items() if on), "naive_bonus" if args.entropy_coef else "grpo")

@@ -59,7 +59,7 @@ class Destination:
         return cls(name, args.hub_private_repo, args.hub_revision)
 
     @classmethod
-    def remembered(cls, folder: str | os.PathLike) -> "Destination":
+    def remembered(cls, folder: str | Path) -> "Destination":
         """Where a push of this folder was to go; a new repository named like the folder if there was none."""
         path = Path(folder) / DESTINATION_FILE
         if not path.is_file():
@@ -69,7 +69,7 @@ class Destination:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error}). Delete it and name the repository with --repo.") from error
 
-    def remember(self, folder: str | os.PathLike) -> None:
+    def remember(self, folder: str | Path) -> None:
         """Leave a note for [`remembered`] in the folder. It never holds a token."""
         (Path(folder) / DESTINATION_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
 
@@ -103,7 +103,7 @@ def patient_session() -> None:
         session.timeout = SECONDS_OF_SILENCE
 
 
-def push_folder(folder: str | os.PathLike, destination: Destination | None = None, token: str | None = None) -> str:
+def push_folder(folder: str | Path, destination: Destination | None = None, token: str | None = None) -> str:
     """Upload a saved run to the Hub and return its address.
 
     The destination stays in the folder until the push has arrived: a second call without one repeats the first.
@@ -146,7 +146,7 @@ def push_folder(folder: str | os.PathLike, destination: Destination | None = Non
     return f"{hub.endpoint}/{repo_id}"
 
 
-def check_is_pushable(folder: str | os.PathLike) -> None:
+def check_is_pushable(folder: str | Path) -> None:
     """Raise `FileNotFoundError` unless the folder holds a model or an adapter; name a checkpoint that does."""
     path = Path(folder)
     if not path.is_dir():
@@ -190,18 +190,18 @@ def save_and_push(trainer: "EntropyGRPOTrainer", dataset_name: str | None, desti
     Raises:
         PushFailedError: on the first process, when everything is saved but the push did not arrive.
     """
-    args = trainer.args
+    args, folder = trainer.args, Path(trainer.args.output_dir or ".")
     trainer.save_model(
         args.output_dir, _internal_call=True
     )  # the Trainer's own push would fail before the rest is saved
     trainer.save_state()
     if destination is not None:
         trainer.callback_handler.on_push_begin(args, trainer.state, trainer.control)
-    trainer.create_model_card(model_name=Path(args.output_dir).absolute().name, dataset_name=dataset_name)
+    trainer.create_model_card(model_name=folder.absolute().name, dataset_name=dataset_name)
     trainer.accelerator.print(f"Model saved to {args.output_dir}")
     if destination is not None and trainer.is_world_process_zero():
         trainer._finish_current_push()
-        print(f"Model pushed to {push_folder(args.output_dir, destination)}")
+        print(f"Model pushed to {push_folder(folder, destination)}")
 
 
 def fetch_checkpoint(spec: str, args: TrainingArguments) -> str:

@@ -11,7 +11,7 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as Picture
 from trl import GRPOTrainer
 
-from trl_entropy import train
+from trl_entropy import EntropyGRPOTrainer, train
 from trl_entropy.examples.tools import calculator
 
 from .tiny import byte_tokenizer, save_chat_model, save_vision_model
@@ -151,8 +151,16 @@ def test_a_vision_language_model(train_example: Train, tmp_path: Path, method: d
     assert "AutoProcessor" in card
 
 
-def test_clip_cov_scores_pictures_on_policy_too(train_example: Train, tmp_path: Path):
+def test_clip_cov_scores_pictures_on_policy_too(train_example: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Strictly on-policy TRL takes no log-probabilities at scoring time; ours must see the pictures."""
+    score, seen = EntropyGRPOTrainer._generating_logps, []
+
+    def scored_twice(trainer, output):
+        logps = score(trainer, output)
+        seen.append(not torch.equal(logps, score(trainer, {**output, "pixel_values": -output["pixel_values"]})))
+        return logps
+
+    monkeypatch.setattr(EntropyGRPOTrainer, "_generating_logps", scored_twice)
     model, data = str(save_vision_model(tmp_path / "model")), pictures(tmp_path / "p.parquet", ["red", "blue"] * 4)
     folder = train_example(
         "example_vision",
@@ -164,6 +172,7 @@ def test_clip_cov_scores_pictures_on_policy_too(train_example: Train, tmp_path: 
         clip_cov_high=10.0,
         steps_per_generation=1,
     )
+    assert seen == [True, True]
     assert all(0 < share <= 0.25 for share in log(folder, "cov/selected_share"))
 
 

@@ -104,6 +104,17 @@ def test_both_ways_to_the_cut_off_are_taken(monkeypatch):
     assert searched == [1]
 
 
+def test_largest_logits_each_in_a_block_of_its_own(monkeypatch):
+    """The 32 largest are found among 40 that lie in 40 different blocks; no row has to be searched."""
+    monkeypatch.setattr(fused_torch, "search", lambda *_: pytest.fail("searched"))
+    logits = torch.full((1, 5000), -50.0)
+    logits[0, 5 + 64 * torch.randperm(40, generator=torch.Generator().manual_seed(11))] = -0.1 * torch.arange(40.0)
+    mass = (-0.1 * torch.arange(40.0, dtype=torch.float64)).exp()
+    top_p = ((mass[:29].sum() + 0.5 * mass[29]) / mass.sum()).item()
+    found = fused_log_probs(*head_of(logits).values(), top_p=top_p, return_nucleus_size=True)[3]
+    assert found.item() == 30
+
+
 def test_a_prefix_that_ends_on_top_p_counts_as_reached():
     """8 equal tokens at 1/2: sums without rounding, so the boundary belongs to the set. Then its neighbours."""
     equal = fused_log_probs(*head_of(torch.zeros(1, 8)).values(), top_p=0.5, return_nucleus_size=True)

@@ -71,11 +71,18 @@ def test_a_curve_shows_the_mean_the_band_and_the_reference():
         axes = plot_metric(groups, "reward", "Reward", "share", [(0.5, "anchor")]).axes[0]
     assert labels(axes) == ["GRPO", "SIREN (2 seeds)"]
     assert [line.get_ydata().tolist() for line in axes.lines[1:4]] == [[2, 3], [1, 2], [3, 4]]  # the mean, each seed
-    assert axes.get_ylim()[1] < 7  # the interval of two seeds reaches 15: it is cut
-    assert len(axes.collections) == 1  # a band for the two seeds, none for the single run
+    assert len(axes.collections) == 0  # no band of two seeds: it would be 13 standard deviations wide
     assert [text.get_text() for text in axes.texts] == ["anchor"]
     with paper_style():
         assert plot_metric(groups, "entropy", "", "") is None
+
+
+def test_three_seeds_get_a_band_that_does_not_flatten_the_curves():
+    groups = group_runs([run(name, "siren", [v, v + 1], v) for v, name in enumerate("abc")])
+    with paper_style():
+        axes = plot_metric(groups, "reward", "", "").axes[0]
+    assert len(axes.collections) == 1
+    assert axes.get_ylim() == pytest.approx((-0.45, 3.45))  # the seeds' range and 15 %; the band goes further
 
 
 def test_long_runs_are_drawn_with_few_points_and_keep_their_last():

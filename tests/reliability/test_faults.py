@@ -1,5 +1,6 @@
 """Faults in flight: a clear error on every process, or a skipped, counted and logged update. Weights stay good."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,25 @@ import torch
 
 from tests.distributed.jobs import Processes
 from trl_entropy.checkpoints import flaw
+from trl_entropy.metrics import SAFETY_TABLE, TABLE
 
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FAULTY = "tests.reliability.workers:faulty"
 METHODS = {"siren_coef": 0.5, "clip_cov_ratio": 0.1, "clip_cov_low": 0.01, "clip_cov_high": 9.0, "save_strategy": "no"}
+
+
+GUARD = {"entropy_guard": "lower", "entropy_guard_high": 0.01, "siren_anchor": 5.0}
+
+
+def test_the_logged_keys_are_those_of_the_table(processes: Processes, tmp_path: Path):
+    arguments = {**METHODS, **GUARD}
+    (rank,) = processes.run(FAULTY, folder=str(tmp_path), reward="nan_reward", steps=[1], arguments=arguments)
+    known = {metric.key for metric in TABLE}
+    logged = {key for entry in rank["log"] for key in entry if key.startswith(("guard/", "faults/"))}
+    assert logged == {metric.key for metric in SAFETY_TABLE}
+    assert not logged & known
 
 
 def sound(ranks: list[dict]) -> None:
@@ -50,11 +64,17 @@ def test_a_failing_reward_stops_every_process(processes: Processes, tmp_path: Pa
     assert max(rank["seconds"] for rank in ranks) < 60
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_non_finite_loss_skips_the_update_everywhere(processes: Processes, tmp_path: Path, value):
-    ranks = processes.run(FAULTY, 2, folder=str(tmp_path), steps=[1, 3], value=value, arguments=METHODS)
+@pytest.mark.parametrize(
+    "fault",
+    [{"value": float("nan")}, {"value": float("inf")}, {"value": float("inf"), "in_entropy": True}],
+    ids=["NaN", "infinity", "infinity in the entropy"],
+)
+def test_a_non_finite_loss_skips_the_update_everywhere(processes: Processes, tmp_path: Path, fault):
+    ranks = processes.run(FAULTY, 2, folder=str(tmp_path), steps=[1, 3], arguments=METHODS, **fault)
     sound(ranks)
     for rank in ranks:
+        assert math.isfinite(rank["anchor"])
+        assert math.isfinite(rank["entropy"])
         assert rank["state"]["skipped_updates"] == 2
         counts = {e["step"]: e["faults/skipped_updates"] for e in rank["log"] if "faults/skipped_updates" in e}
         assert counts == {2: 1, 4: 2}
@@ -116,8 +136,7 @@ def test_guard_stop_saves_and_ends(processes: Processes, tmp_path: Path):
 
 def test_guard_lower_halves_the_coefficient_of_siren(processes: Processes, tmp_path: Path):
     # the anchor lies above: SIREN pushes up, out of the bounds
-    guard = {"entropy_guard": "lower", "entropy_guard_high": 0.01, "siren_anchor": 5.0}
-    ranks = processes.run(FAULTY, 2, folder=str(tmp_path), arguments={**METHODS, **guard})
+    ranks = processes.run(FAULTY, 2, folder=str(tmp_path), arguments={**METHODS, **GUARD})
     sound(ranks)
     log = [entry for entry in ranks[0]["log"] if "guard/scale" in entry]
     assert [entry["guard/scale"] for entry in log] == [0.5**n for n in range(1, 7)]

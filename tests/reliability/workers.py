@@ -1,6 +1,7 @@
 """Training runs that are killed, fed with faults, or resumed, for the ranks of a job."""
 
 import errno
+import gc
 import math
 import os
 import resource
@@ -9,6 +10,7 @@ import time
 from typing import Any
 
 import torch
+from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from tests.conftest import vowel_reward
@@ -109,10 +111,11 @@ async def raising_async_reward(completions, **_):
 
 
 class FaultyTrainer(EntropyGRPOTrainer):
-    """Its loss is `value` in the second micro-batch of the optimizer steps `steps`, on process 1 (or the only one)."""
+    """Its loss is times `value` in the second micro-batch of the steps `steps`, on process 1 (or the only one)."""
 
     steps: tuple[int, ...] = ()
     value = math.nan
+    in_entropy = False  # the nucleus entropy of each first token is times `value`, and the loss through it
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -122,12 +125,20 @@ class FaultyTrainer(EntropyGRPOTrainer):
         self.penalised.append(self.state.global_step)
         return super()._kl_cov_loss(micro)
 
+    def _guilty(self) -> bool:
+        last = self.accelerator.process_index == self.accelerator.num_processes - 1
+        return self.model.training and last and self.state.global_step in self.steps and self._step % 2 == 1
+
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, inputs)
-        guilty = self.accelerator.process_index == self.accelerator.num_processes - 1
-        if self.model.training and guilty and self.state.global_step in self.steps and self._step % 2 == 1:
-            loss = loss * self.value
-        return loss
+        return loss * self.value if self._guilty() and not self.in_entropy else loss
+
+    def _siren_loss(self, micro):
+        if self._guilty() and self.in_entropy:
+            micro.nucleus_entropy = torch.cat(
+                [micro.nucleus_entropy[:, :1] * self.value, micro.nucleus_entropy[:, 1:]], dim=1
+            )
+        return super()._siren_loss(micro)
 
 
 def faulty(payload: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +147,7 @@ def faulty(payload: dict[str, Any]) -> dict[str, Any]:
     trainer = make_trainer(payload, FaultyTrainer, reward, **ALIGNED)
     trainer.steps = tuple(payload.get("steps", ()))
     trainer.value = payload.get("value", math.nan)
+    trainer.in_entropy = payload.get("in_entropy", False)
     error, started = None, time.monotonic()
     try:
         trainer.train()
@@ -176,3 +188,25 @@ def plain_trl(payload: dict[str, Any]) -> None:
     """A checkpoint after step 4, made by TRL's own trainer."""
     trainer = make_trainer(payload, PlainTrainer, **{**ALIGNED, "max_steps": 4})
     trainer.train()
+
+
+class LiveObjects(TrainerCallback):
+    """How many Python objects and how many bytes of tensors are alive at the end of some steps."""
+
+    def __init__(self, steps: tuple[int, ...]):
+        self.steps, self.counts = steps, []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step in self.steps:
+            gc.collect()
+            objects = gc.get_objects()
+            tensors = [x for x in objects if type(x) is torch.Tensor]
+            self.counts.append((len(objects), len(tensors), sum(t.nbytes for t in tensors)))
+
+
+def live_objects(payload: dict[str, Any]) -> list[tuple[int, int, int]]:
+    trainer = make_trainer(payload, EntropyGRPOTrainer)
+    counter = LiveObjects((30, 60, 90))
+    trainer.add_callback(counter)
+    trainer.train()
+    return counter.counts

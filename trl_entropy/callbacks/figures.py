@@ -59,7 +59,7 @@ class FigureCallback(TrainerCallback):
         self._drawn = state.global_step
         images = draw_figures(state.log_history, method_of(args), Path(str(args.output_dir)))
         for name, image in images.items():
-            self._send(list(args.report_to), f"figures/{name}", image, state.global_step)
+            self._send(list(args.report_to or ()), f"figures/{name}", image, state.global_step)
 
     def _send(self, trackers: list[str], name: str, image: np.ndarray, step: int) -> None:
         if "tensorboard" in trackers:

@@ -102,4 +102,4 @@ def passes_tests(completions: Sequence, tests: Sequence[Sequence[str]], **column
     pairs = {(code, tuple(given)) for code, given in zip(codes, tests, strict=True) if code is not None}
     with ThreadPoolExecutor(max(1, min(16, os.cpu_count() or 1))) as pool:
         passed = dict(zip(pairs, pool.map(lambda pair: passes(*pair), pairs), strict=True))
-    return [float(passed.get((code, tuple(given)), False)) for code, given in zip(codes, tests, strict=True)]
+    return [float(code is not None and passed[code, tuple(given)]) for code, given in zip(codes, tests, strict=True)]

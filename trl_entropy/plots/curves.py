@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_POINTS = 400
+# With two seeds Student's t is 12.7, and a band would be wider than the figure; the tables still give the interval
+_FEWEST_FOR_A_BAND = 3
 
 
 def group_styles(groups: Sequence[Group]) -> list[SeriesStyle]:
@@ -45,7 +47,7 @@ def plot_metric(
     references: Sequence[tuple[float, str]] = (),
     size: tuple[float, float] | None = None,
 ) -> Figure | None:
-    """A metric over steps: a moving mean for each group, the single points behind it, and a band over seeds.
+    """A metric over steps: a moving mean for each group, its points or seeds behind it, a band from 3 seeds.
 
     Args:
         groups: One line each.
@@ -85,7 +87,7 @@ def plot_metric(
 
 
 def _limit_to_lines(axes: Axes) -> None:
-    """The interval of two seeds may be many times wider than the curves: cut it rather than flatten them."""
+    """The interval of few seeds may be several times wider than the curves: cut it rather than flatten them."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
     low, high = float(values.min()), float(values.max())
     margin = 0.15 * (high - low) or 0.05 * abs(high) or 1.0
@@ -103,7 +105,7 @@ def _draw(axes: Axes, raw: Band, band: Band, style: SeriesStyle) -> None:
     steps = raw.steps[shown]
     if band is not raw and band.runs == 1:
         axes.plot(steps, raw.mean[shown], ".", color=style.color, alpha=0.22, markersize=2.5, markeredgewidth=0)
-    if band.runs > 1:
+    if band.runs >= _FEWEST_FOR_A_BAND:
         axes.fill_between(steps, band.low[shown], band.high[shown], color=style.color, alpha=0.16, linewidth=0)
     label = f"{style.label} ({band.runs} seeds)" if band.runs > 1 else style.label
     every = max(1, len(shown) // 6)

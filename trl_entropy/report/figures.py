@@ -50,7 +50,8 @@ def curve_figures(groups: Sequence[Group]) -> list[str]:
         if key == "siren/entropy":
             runs = [run for group in groups for run in group.runs if "siren/anchor" in run.metrics]
             anchors = {round(run.metrics["siren/anchor"].values[-1], 6) for run in runs}
-            references = [(anchor, "anchor") for anchor in anchors if len(anchors) == 1]
+            name = "anchor" if len(anchors) == 1 else "mean anchor"
+            references = [(sum(anchors) / len(anchors), name)] if anchors else []
         with paper_style():
             figure = plot_metric(groups, key, title, unit, references, SIZE)
             if figure is None:

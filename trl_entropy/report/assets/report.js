@@ -2,7 +2,6 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const box = document.getElementById("tokens");
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
   if (!box) return;
 
   const FIGURES = {
@@ -153,5 +152,8 @@
   for (const id of ["f-method", "f-run", "f-step", "f-row"]) el(id).addEventListener("change", refill);
   for (const id of ["f-shade", "f-mark"]) el(id).addEventListener("change", draw);
   fill(el("f-method"), unique(data.rows.map((r) => r.method)).map((m) => [m, m]), false);
+  // Begin where a method left its marks
+  const first = data.rows.find((r) => Object.values(r.marks).some((m) => m.length));
+  if (first) el("f-method").value = first.method;
   refill();
 })();
