@@ -174,7 +174,7 @@ def test_batch_scope_does_not_depend_on_the_split(name, loss_type, arguments, da
 
 
 def test_micro_batch_scope_does_depend_on_the_split(arguments, dataset):
-    """The contrast: the authors' scope gives another gradient for another split, which is why it is not the default."""
+    """The contrast: the authors' scope gives another gradient for another split, hence not the default."""
     found = []
     for accumulation in (1, 4):
         trainer = make_trainer(arguments(loss_type="dr_grpo", **METHODS["siren_micro"]), dataset)

@@ -5,7 +5,9 @@ import argparse
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Announce the command; its arguments are parsed by TRL's parser, see [`run_argv`]."""
-    subparsers.add_parser("grpo", help="train with GRPO and entropy control (arguments as in `trl grpo`)", add_help=False)
+    subparsers.add_parser(
+        "grpo", help="train with GRPO and entropy control (arguments as in `trl grpo`)", add_help=False
+    )
 
 
 def run_argv(argv: list[str]) -> int:

@@ -114,7 +114,7 @@ class Demo:
             self.progress.update(bar, completed=event["batch"])
             self.report(f"{label(spec.method)}, seed {spec.seed}, batch {event['batch']}", event["columns"])
 
-    def report(self, title: str, columns: Mapping[str, Sequence[float]]) -> None:
+    def report(self, title: str, columns: Mapping[str, Sequence[float]] | Columns) -> None:
         """Print one evaluation above the bars."""
         mean = {name: sum(values) / len(values) for name, values in columns.items()}
         self.progress.console.print(
