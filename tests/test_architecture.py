@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import trl
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 from trl.trainer import utils as trl_utils
 
@@ -117,6 +119,20 @@ def test_canary_signatures_of_trl():
     ]  # fmt: skip
     assert parameters(GRPOTrainer._save_optimizer_and_scheduler) == ["self", "output_dir"]
     assert parameters(GRPOTrainer._load_optimizer_and_scheduler) == ["self", "checkpoint"]
+    assert parameters(GRPOTrainer._calculate_rewards) == [
+        "self", "inputs", "prompts", "completions", "completion_ids_list",
+    ]  # fmt: skip
+    assert parameters(GRPOTrainer.compute_loss) == [
+        "self", "model", "inputs", "return_outputs", "num_items_in_batch",
+    ]  # fmt: skip
+    assert parameters(GRPOTrainer._save_checkpoint) == ["self", "model", "trial"]
+    assert parameters(GRPOTrainer._push_from_checkpoint) == ["self", "checkpoint_folder"]
+    assert parameters(GRPOTrainer._get_output_dir) == ["self", "trial"]
+    assert parameters(GRPOTrainer.train)[:2] == ["self", "resume_from_checkpoint"]
+    assert list(inspect.signature(rotate_checkpoints).parameters)[:3] == [
+        "output_dir", "save_total_limit", "best_model_checkpoint",
+    ]  # fmt: skip
+    assert TRAINER_STATE_NAME == "trainer_state.json"
     assert callable(trl_utils.maybe_gather_lm_head_ctx)
     assert trl.__version__.startswith(("1.15", "1.16"))
 

@@ -16,6 +16,7 @@ from trl_entropy.demo.reading import reading
 from trl_entropy.demo.results import RunResult, at_equal_pass1, build_results, differences, entropy_ratio
 from trl_entropy.demo.settings import METHODS
 from trl_entropy.demo.table import results_table
+from trl_entropy.runlog import read_runs
 from trl_entropy.tasks import Puzzle, puzzles
 from trl_entropy.tasks.model import build_model
 from trl_entropy.tasks.tokenizer import build_tokenizer
@@ -254,7 +255,11 @@ def test_a_small_demo_from_end_to_end_twice_the_same(tmp_path, capsys):
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert "SIREN" in (folder / "table.txt").read_text()
 
-    model = folder / "models" / "siren-seed0"
+    runs = {run.name: run for run in read_runs(folder / "runs")}  # what `trl-entropy report` reads
+    assert runs["plain-seed0"].method == "plain" and runs["siren-seed0"].method == "siren"
+    assert runs["siren-seed0"].token_map[0]["kept"] and len(runs["plain-seed0"].metrics["entropy"]) == 4
+
+    model = folder / "runs" / "siren-seed0"
     card = (model / "README.md").read_text()
     assert "2509.25133" in card
     assert "siren_coef" in card
@@ -270,10 +275,9 @@ def test_a_failing_run_ends_the_demo_with_its_log(tmp_path, capsys):
     arguments = ["demo", "--warmup-steps", "2", "--batches", "1", "--evaluations", "1", "--puzzles", "2"]
     arguments += ["--prompts-per-batch", "2", "--cache-dir", str(cache), "--methods", "plain"]
     out = tmp_path / "out"
-    # The run cannot write its model where a file already stands.
-    (out / "models").mkdir(parents=True)
-    (out / "models" / "plain-seed0").write_text("in the way")
+    # The run cannot write its settings where a folder already stands.
+    (out / "runs" / "plain-seed0" / "settings.json").mkdir(parents=True)
     assert main([*arguments, "--output-dir", str(out)]) == 1
     error = capsys.readouterr().err
     assert "plain-seed0 ended with exit status 1" in error
-    assert "FileExistsError" in error
+    assert "IsADirectoryError" in error

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 
@@ -34,7 +35,12 @@ def main(argv: list[str] | None = None) -> int:
         if args.command is None:
             make_parser().print_help()
             return 0
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, FileNotFoundError) as error:
         print(f"trl-entropy: {error}", file=sys.stderr)
         return 2

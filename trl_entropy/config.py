@@ -1,11 +1,11 @@
-"""The arguments of entropy control: documented once, validated before anything is loaded."""
+"""The arguments of entropy control: documented here once, validated by `config_checks` before anything loads."""
 
-import math
-import warnings
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from trl import GRPOConfig
+
+from .config_checks import check
 
 
 @dataclass
@@ -52,6 +52,14 @@ class EntropyGRPOConfig(GRPOConfig):
         log_entropy_details (`bool`, *optional*, defaults to `False`):
             Log the entropy's quantiles and its split by the advantage's sign for plain GRPO too. They are always
             logged when a method is on.
+        log_token_map (`int`, *optional*, defaults to `0`):
+            Completions to keep a snapshot, with the figures of every token, in `token_map.jsonl`, for `trl-entropy
+            report`. 0 keeps none. The file holds prompts and completions; `trl-entropy push` leaves it out.
+        log_token_map_steps (`int`, *optional*, defaults to `25`):
+            Optimizer steps between snapshots; the first step always is one.
+        log_entropy_dynamics (`bool`, *optional*, defaults to `False`):
+            Every 25 optimizer steps, measure the entropy of the same tokens just before and just after the update,
+            beside the covariance that predicts its change; logged as `dynamics/`, kept in `entropy_dynamics.jsonl`.
         entropy_guard (`str`, *optional*):
             What to do when the mean token entropy of an optimizer step leaves the bounds below. `"stop"`: save a
             checkpoint and end the run. `"lower"`: halve the coefficients of the entropy terms that push it further
@@ -106,7 +114,14 @@ class EntropyGRPOConfig(GRPOConfig):
     log_entropy_details: bool = field(
         default=False, metadata={"help": "Log entropy quantiles and the split by advantage sign for plain GRPO too."}
     )
-
+    log_token_map: int = field(
+        default=0, metadata={"help": "Completions to keep a snapshot with the figures of every token. 0 keeps none."}
+    )
+    log_token_map_steps: int = field(default=25, metadata={"help": "Optimizer steps between those snapshots."})
+    log_entropy_dynamics: bool = field(
+        default=False,
+        metadata={"help": "Measure what updates do to the entropy of the same tokens, every 25 steps."},
+    )
     entropy_guard: Literal["stop", "lower"] | None = field(
         default=None, metadata={"help": "What to do when entropy leaves the bounds: stop, or lower the coefficients."}
     )
@@ -120,10 +135,7 @@ class EntropyGRPOConfig(GRPOConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_ranges()
-        self._check_methods()
-        self._check_guard()
-        self._check_settings_without_effect()
+        check(self)
 
     @property
     def siren(self) -> bool:
@@ -150,119 +162,3 @@ class EntropyGRPOConfig(GRPOConfig):
     def strictly_on_policy(self) -> bool:
         """Whether the policy never moves between a generation and its last use (TRL's default)."""
         return self.gradient_accumulation_steps % (cast(int, self.steps_per_generation) * self.num_iterations) == 0
-
-    def _check_ranges(self):
-        _require(self, "siren_coef", lambda x: 0 <= x < math.inf, "a finite number >= 0 (the paper: 0.005)")
-        _require(self, "siren_top_p", lambda x: 0 < x <= 1, "a number in (0, 1] (the paper: 0.8)")
-        _require(self, "siren_quantile", lambda x: 0 <= x < 1, "a number in [0, 1) (the paper: 0.8)")
-        _require(self, "siren_nucleus", lambda x: x in ("inclusive", "exclusive"), '"inclusive" or "exclusive"')
-        _require(self, "siren_anchor", lambda x: x is None or 0 <= x < math.inf, "nats >= 0, or null to measure it")
-        _require(self, "siren_penalty", lambda x: x in ("two_sided", "lower"), '"two_sided" or "lower"')
-        _require(self, "clip_cov_ratio", lambda x: 0 <= x < 1, "a fraction in [0, 1) (the paper: 0.0002)")
-        _require(self, "clip_cov_low", lambda x: math.isfinite(x), "a finite number (the paper: 1.0)")
-        _require(
-            self, "clip_cov_high", lambda x: x > self.clip_cov_low, "a number above clip_cov_low (the paper: 5.0)"
-        )
-        _require(self, "kl_cov_ratio", lambda x: 0 <= x < 1, "a fraction in [0, 1) (the paper: 0.002)")
-        _require(self, "kl_cov_coef", lambda x: 0 < x < math.inf, "a finite number > 0 (the paper: 1.0)")
-        _require(self, "entropy_scope", lambda x: x in ("batch", "micro_batch"), '"batch" or "micro_batch"')
-
-        _require(self, "entropy_guard", lambda x: x in (None, "stop", "lower"), '"stop", "lower" or null')
-        nats = "nats >= 0, or null for no bound"
-        _require(self, "entropy_guard_low", lambda x: x is None or 0 <= x < math.inf, nats)
-        _require(
-            self,
-            "entropy_guard_high",
-            lambda x: x is None or (self.entropy_guard_low or 0) < x < math.inf,
-            f"{nats}, above entropy_guard_low",
-        )
-        _require(self, "reward_timeout", lambda x: x is None or 0 < x < math.inf, "seconds > 0, or null")
-
-    def _check_guard(self):
-        bounds = {n: getattr(self, n) for n in ("entropy_guard_low", "entropy_guard_high")}
-        given = [f"{name}={value}" for name, value in bounds.items() if value is not None]
-        if self.entropy_guard is None and given:
-            raise ValueError(
-                f"{' and '.join(given)} was given but entropy_guard is not set, so it has no effect. Set "
-                'entropy_guard="stop" or "lower", or leave it out.'
-            )
-        if self.entropy_guard and not given:
-            raise ValueError(
-                f'entropy_guard="{self.entropy_guard}" has no bound to guard. Set entropy_guard_low, '
-                "entropy_guard_high, or both, in nats (siren/entropy and entropy are logged: see where they move)."
-            )
-        pushes = self.siren or (self.entropy_coef != 0 and not self.use_adaptive_entropy)
-        if self.entropy_guard == "lower" and not pushes:
-            raise ValueError(
-                'entropy_guard="lower" has no coefficient to lower: neither siren_coef nor a fixed entropy_coef is '
-                'set. Turn one on, or set entropy_guard="stop".'
-            )
-
-    def _check_methods(self):
-        if self.clip_cov and self.kl_cov:
-            raise ValueError(
-                f"clip_cov_ratio={self.clip_cov_ratio} and kl_cov_ratio={self.kl_cov_ratio} were both given. They are "
-                "two answers to the same tokens; set one of them to 0. Either combines with SIREN."
-            )
-        if self.kl_cov and self.strictly_on_policy:
-            raise ValueError(
-                f"kl_cov_ratio={self.kl_cov_ratio} has no effect while updates are strictly on-policy: the policy has "
-                "not moved, so |logp - old_logp| is 0. Set steps_per_generation (now "
-                f"{self.steps_per_generation}) to more than gradient_accumulation_steps (now "
-                f"{self.gradient_accumulation_steps}), or num_iterations (now {self.num_iterations}) to 2 or more."
-            )
-        if self.clip_cov and self.importance_sampling_level == "sequence":
-            raise ValueError(
-                f"clip_cov_ratio={self.clip_cov_ratio} was given with importance_sampling_level='sequence'. One ratio "
-                "for a whole sequence leaves no policy gradient of a single token to remove. Set "
-                "importance_sampling_level='token', or use kl_cov_ratio or siren_coef, which work with both."
-            )
-        if self.clip_cov and self.scale_rewards == "none" and self.clip_cov_low >= 1:
-            warnings.warn(
-                f"clip_cov_low={self.clip_cov_low} was tuned for advantages divided by the group's standard "
-                "deviation; with scale_rewards='none' hardly a token reaches it. Lower clip_cov_low (0.1 to 0.5), or "
-                "set scale_rewards='group'. Watch cov/max and cov/selected_share."
-            )
-        if self.kl_cov and not self.kl_cov_clip and self.loss_type not in _UNCLIPPED_LOSSES:
-            given = {"epsilon": self.epsilon, "epsilon_high": self.epsilon_high}
-            default = {f.name: f.default for f in fields(GRPOConfig)}
-            for name in (n for n, value in given.items() if value != default[n]):
-                warnings.warn(
-                    f"{name}={given[name]} has no effect: KL-Cov opens PPO's clip, as its paper does. Set "
-                    f"kl_cov_clip=True to keep the clip, or leave {name} out."
-                )
-
-    def _check_settings_without_effect(self):
-        default = {f.name: f.default for f in fields(type(self))}
-        switches = {"siren": "siren_coef", "clip_cov": "clip_cov_ratio", "kl_cov": "kl_cov_ratio"}
-        for method, switch in switches.items():
-            if getattr(self, method):
-                continue
-            for name in (n for n in default if n.startswith(f"{method}_") and getattr(self, n) != default[n]):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} was given but {switch} is 0, so it has no effect. Set {switch} "
-                    f"to turn the method on, or leave {name} out."
-                )
-        if self.entropy_scope != "batch" and not self.entropy_methods:
-            raise ValueError(
-                f"entropy_scope={self.entropy_scope!r} was given but no method is on, so it has no effect. Set "
-                f"{', '.join(switches.values())}, or leave entropy_scope out."
-            )
-        if self.kl_cov_clip and self.loss_type in _UNCLIPPED_LOSSES:
-            raise ValueError(
-                f"kl_cov_clip=True was given but loss_type={self.loss_type!r} has no PPO clip to keep. Leave "
-                "kl_cov_clip out, or choose another loss_type."
-            )
-
-
-_UNCLIPPED_LOSSES = ("sapo", "vespo")
-
-
-def _require(config: EntropyGRPOConfig, name: str, allowed, wanted: str):
-    value = getattr(config, name)
-    try:
-        fits = allowed(value)
-    except TypeError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{name}={value!r} is not allowed; give {wanted}.")

@@ -46,6 +46,19 @@ SAFETY_TABLE = (
     Metric("faults/unscored_completions", "count", "completions of a generation without a reward; if any"),
 )
 
+# Logged only where their callback or argument asks for them
+ANALYSIS_TABLE = (
+    Metric("law/ceiling", "reward", "b - a: what R = b - a exp(H) gives at H = 0"),
+    Metric("law/a", "reward", "a of the fit"),
+    Metric("law/b", "reward", "b of the fit"),
+    Metric("law/r2", "share", "variance of the reward that the fit explains"),
+    Metric("dynamics/covariance", "nats", "mean of C_t over the measured completions"),
+    Metric(
+        "dynamics/state_covariance", "nats", "mean of (logp_t + H_t) A_t: the covariance inside each token's state"
+    ),
+    Metric("dynamics/entropy_change", "nats", "mean entropy after the update minus before it, on the same tokens"),
+)
+
 _QUANTILES = (0.1, 0.5, 0.9)
 
 

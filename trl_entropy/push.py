@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 DESTINATION_FILE = "push.json"
-# What the Trainer leaves out of a push, and the note that only this machine needs
-IGNORED = ["_*", "checkpoint-*", DESTINATION_FILE]
+# What the Trainer leaves out of a push, the note that only this machine needs, and texts that may not be public
+IGNORED = ["_*", "checkpoint-*", DESTINATION_FILE, "token_map*.jsonl"]
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 # huggingface_hub waits for ever for a server that says nothing; it retries six times
 SECONDS_OF_SILENCE = 180.0
@@ -191,9 +191,8 @@ def save_and_push(trainer: "EntropyGRPOTrainer", dataset_name: str | None, desti
         PushFailedError: on the first process, when everything is saved but the push did not arrive.
     """
     args, folder = trainer.args, Path(trainer.args.output_dir or ".")
-    trainer.save_model(
-        args.output_dir, _internal_call=True
-    )  # the Trainer's own push would fail before the rest is saved
+    # Not yet the Trainer's own push, which would fail before the rest is saved
+    trainer.save_model(args.output_dir, _internal_call=True)
     trainer.save_state()
     if destination is not None:
         trainer.callback_handler.on_push_begin(args, trainer.state, trainer.control)

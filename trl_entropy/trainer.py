@@ -14,6 +14,9 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from . import metrics, model_card
+from .callbacks.dynamics import dynamics_of
+from .callbacks.run_log import RunLogCallback
+from .callbacks.token_map import token_map_of
 from .config import EntropyGRPOConfig
 from .faults import FaultTolerance, SkipNonFiniteUpdates
 from .functional import (
@@ -60,6 +63,7 @@ class MicroBatch:
     mask: torch.Tensor
     advantages: torch.Tensor  # as TRL made them, (B,) or (B, T)
     selected: torch.Tensor | None = None  # by Clip-Cov or KL-Cov
+    covariance: torch.Tensor | None = None  # that they selected by
     logps: torch.Tensor = field(init=False)
     old_logps: torch.Tensor = field(init=False)
     entropy: torch.Tensor = field(init=False)
@@ -115,8 +119,15 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         self._entropy_state = EntropyState(anchor=args.siren_anchor)
         self._generated_at = -1  # optimizer step at which the completions in use were generated
         self._guard = EntropyGuard(args) if args.entropy_guard else None
-        self._observes = bool(args.entropy_methods) or args.log_entropy_details or self._guard is not None
+        self._token_map = token_map_of(self)
+        self._observes = bool(
+            args.entropy_methods or args.log_entropy_details or args.log_token_map or args.entropy_guard
+        )
+        self.add_callback(RunLogCallback())
         self.add_callback(SkipNonFiniteUpdates(self))
+        self._dynamics = dynamics_of(self)
+        if self._dynamics:
+            self.add_callback(self._dynamics)
         self._nucleus_head = None
         if args.siren:
             policy = cast(PeftModel, self.model).get_base_model() if is_peft_model(self.model) else self.model
@@ -133,10 +144,11 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         if self.model.training:
             self._generated_at = self.state.global_step
             if (self.args.clip_cov or self.args.kl_cov) and self.args.entropy_scope == "batch":
-                output["entropy_selected"] = self._select_over_batch(output)
+                output["entropy_selected"], output["entropy_covariance"] = self._select_over_batch(output)
         return output
 
-    def _select_over_batch(self, output: dict[str, Any]) -> torch.Tensor:
+    def _select_over_batch(self, output: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The selected tokens and the covariance that they were selected by, (B, T) each."""
         logps = output.get("old_per_token_logps")
         logps = self._generating_logps(output) if logps is None else logps
         mask, advantages = _token_mask(output), output["advantages"]
@@ -153,7 +165,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         window = StepWindow()
         window.add(*metrics.covariance_sums(covariance, selected, advantages, mask))
         self._log_metrics(metrics.covariance_metrics(window.close(self.accelerator)))
-        return selected
+        return selected, covariance
 
     def _generating_logps(self, output: dict[str, Any]) -> torch.Tensor:
         """Log-probabilities of the policy that generated, where TRL did not need them (strictly on-policy updates)."""
@@ -176,14 +188,19 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
     # --- the loss: TRL's, plus the added terms -----------------------------------------------------------------------
 
     def _compute_loss(self, model, inputs):
+        if self._dynamics and self.model.training:
+            self._dynamics.observe(self.state.global_step + 1, inputs)
         if not (self._observes and self.model.training):
             return super()._compute_loss(model, inputs)
-        selected = inputs.get("entropy_selected")
         self._micro = micro = MicroBatch(
-            inputs=dict(inputs), mask=_token_mask(inputs), advantages=inputs["advantages"], selected=selected
+            inputs=dict(inputs),
+            mask=_token_mask(inputs),
+            advantages=inputs["advantages"],
+            selected=inputs.get("entropy_selected"),
+            covariance=inputs.get("entropy_covariance"),
         )
-        if self.args.clip_cov and selected is not None:
-            micro.inputs["advantages"] = _silenced(micro.advantages, selected)
+        if self.args.clip_cov and micro.selected is not None:
+            micro.inputs["advantages"] = _silenced(micro.advantages, micro.selected)
         try:
             loss = super()._compute_loss(model, micro.inputs)
         finally:
@@ -207,7 +224,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
 
     def _select_in_micro_batch(self, micro: MicroBatch) -> None:
         args, mask, logps = self.args, micro.mask, micro.logps.detach()
-        covariance = token_covariance(logps, micro.advantages, mask)
+        micro.covariance = covariance = token_covariance(logps, micro.advantages, mask)
         if args.clip_cov:
             generator = seeded(args.seed, self.accelerator.process_index, self._next_draw())
             eligible = covariance.masked_fill(self._ppo_clipped(micro), -torch.inf)
@@ -234,11 +251,12 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         loss = micro.logps.new_zeros(())
         if self.args.siren:
             loss = loss + self._siren_loss(micro)
-        if self.args.kl_cov and self.state.global_step > self._generated_at:  # before that the policy has not moved
+        if self.args.kl_cov and self._policy_moved():
             loss = loss + self._kl_cov_loss(micro)
         self._window.add(metrics.entropy_sums(micro.entropy, micro.advantages, micro.mask))
         if self._guard:
             self._window.add(guard_sums(micro.entropy, micro.mask))
+        self._record_tokens(micro)
         if self.accelerator.sync_gradients:
             self._close_window()
         return loss / self.current_gradient_accumulation_steps
@@ -272,6 +290,35 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
             self.loss_type,
             max_completion_length=self.max_completion_length,
             num_items=items / self.args.steps_per_generation,
+        )
+
+    def _policy_moved(self) -> bool:
+        """Whether an update lies between these completions' generation and this step; KL-Cov is 0 before one does."""
+        return self.state.global_step > self._generated_at
+
+    def _record_tokens(self, micro: MicroBatch) -> None:
+        step, args = self.state.global_step + 1, self.args
+        if self._token_map is None or not self._token_map.due(step):
+            return
+        nucleus, size, kept = None, None, None
+        if args.siren:
+            nucleus, size = micro.nucleus_entropy, micro.nucleus_size
+            kept = peak_entropy_mask(nucleus.detach(), micro.mask, args.siren_quantile)
+        self._token_map.observe(
+            step,
+            micro.inputs["prompt_ids"],
+            micro.inputs["prompt_mask"],
+            micro.inputs["completion_ids"],
+            micro.mask,
+            micro.logps,
+            micro.entropy,
+            micro.advantages,
+            nucleus,
+            size,
+            covariance=micro.covariance,
+            kept=kept,
+            clipped=micro.selected if args.clip_cov else None,
+            penalised=micro.selected if args.kl_cov and self._policy_moved() else None,
         )
 
     # --- the end of an optimizer step --------------------------------------------------------------------------------

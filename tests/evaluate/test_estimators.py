@@ -1,4 +1,3 @@
-import doctest
 import itertools
 import subprocess
 import sys
@@ -7,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from trl_entropy.evaluate import bootstrap_interval, distinct_correct, estimators, intervals, maj_at_k, pass_at_k
+from trl_entropy.evaluate import bootstrap_interval, distinct_correct, intervals, maj_at_k, pass_at_k
 
 
 def brute_pass(n, c, k):
@@ -147,11 +146,6 @@ def test_paired_test():
     assert np.mean(np.array(null) < 0.1) == pytest.approx(0.1, abs=0.09)  # the test holds its level
     with pytest.raises(ValueError, match="same problems"):
         intervals.paired_test([0.0], [0.0, 1.0])
-
-
-def test_docstring_examples():
-    assert doctest.testmod(estimators).failed == 0
-    assert doctest.testmod(intervals).failed == 0
 
 
 def test_importing_the_estimators_does_not_import_torch():

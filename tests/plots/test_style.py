@@ -1,12 +1,10 @@
 """The palette: told apart by people who see colours differently, and readable on both pages."""
 
-import doctest
 import itertools
 
 import numpy as np
 import pytest
 
-from trl_entropy.plots import style
 from trl_entropy.plots.style import METHODS, method_style, new_figure, paper_style, save_figure, series_style
 
 
@@ -73,8 +71,3 @@ def test_figures_are_written_as_png_and_svg_and_are_the_same_each_time(tmp_path)
         assert (tmp_path / "a" / f"x.{kind}").read_bytes() == (tmp_path / "b" / f"x.{kind}").read_bytes()
     svg = (tmp_path / "a" / "x.svg").read_text()
     assert ">$a_1$</text>" in svg  # a name is text, and stays text in the SVG
-
-
-def test_examples_run():
-    failed, tried = doctest.testmod(style)
-    assert (failed, tried > 0) == (0, True)

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from ..functional.dynamics import LOGP_EDGES, dynamics_terms, entropy_drivers
+from .run_log import set_aside
 
 
 FILE_NAME = "entropy_dynamics.jsonl"
@@ -90,6 +91,8 @@ class EntropyDynamicsCallback(TrainerCallback):
         self.log({f"dynamics/{key}": figures[key] for key in ("covariance", "state_covariance", "entropy_change")})
         if state.is_world_process_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if state.global_step == 0:
+                set_aside(self.path)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step + 1, **figures}) + "\n")
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import MISSING, fields
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,9 @@ class RunLogCallback(TrainerCallback):
     """Write `settings.json` when training begins and append every log to `metrics.jsonl`.
 
     TRL leaves its log only in checkpoints. With these two files `trl-entropy report` draws a run that is still
-    training, or was killed.
+    training, or was killed. What an earlier run left in the folder is set aside, not overwritten.
 
-    Example:
-        ```python
-        trainer.add_callback(RunLogCallback())
-        ```
+    [`EntropyGRPOTrainer`] adds it by itself; add it to another trainer with `add_callback(RunLogCallback())`.
     """
 
     def __init__(self, folder: str | Path | None = None):
@@ -46,8 +44,8 @@ class RunLogCallback(TrainerCallback):
             "versions": {name: version(name) for name in _PACKAGES},
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1, default=str) + "\n", encoding="utf-8")
-        if state.global_step == 0:  # a fresh run in an old folder starts a fresh file; a resumed one goes on
-            (folder / METRICS_FILE).write_text("", encoding="utf-8")
+        if state.global_step == 0:
+            set_aside(folder / METRICS_FILE)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Append one line: the step and its figures; a figure that is not finite is null."""
@@ -55,6 +53,13 @@ class RunLogCallback(TrainerCallback):
             line = {"step": state.global_step} | {key: _plain(value) for key, value in logs.items()}
             with (Path(self.folder or args.output_dir) / METRICS_FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, default=str) + "\n")
+
+
+def set_aside(path: Path) -> None:
+    """Make room for a fresh run's file in an old folder: `metrics.jsonl` becomes `metrics-1.jsonl`, and so on."""
+    if path.exists():
+        number = next(n for n in count(1) if not path.with_stem(f"{path.stem}-{n}").exists())
+        path.rename(path.with_stem(f"{path.stem}-{number}"))
 
 
 def method_of(args: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..functional.covariance import token_covariance
-from .run_log import method_of
+from .run_log import method_of, set_aside
 
 
 FILE_NAME = "token_map.jsonl"
@@ -21,7 +21,8 @@ class TokenMapRecorder:
 
     One line a completion. Lists have one entry a token; `kept`, `clipped` and `penalised` hold the indices of the
     tokens that SIREN's peak mask kept, that Clip-Cov silenced and that KL-Cov penalised. Entropies and
-    log-probabilities are in nats; `covariance` is centred over the micro-batch that the loss saw.
+    log-probabilities are in nats; `covariance` is what Clip-Cov or KL-Cov selected by and, without them, centred over
+    the micro-batch that the loss saw.
 
     Nothing is read from the device, and no random number drawn, except on the steps that are kept.
 
@@ -75,6 +76,7 @@ class TokenMapRecorder:
         advantages: torch.Tensor,
         nucleus_entropy: torch.Tensor | None = None,
         nucleus_size: torch.Tensor | None = None,
+        covariance: torch.Tensor | None = None,
         kept: torch.Tensor | None = None,
         clipped: torch.Tensor | None = None,
         penalised: torch.Tensor | None = None,
@@ -87,6 +89,7 @@ class TokenMapRecorder:
             completion_ids, mask: (B, T).
             logps, entropy, nucleus_entropy, nucleus_size: (B, T).
             advantages: (B,), (B, 1) or (B, T), as they were before any selection.
+            covariance: (B, T), what the tokens were selected by; without it, that of this micro-batch.
             kept, clipped, penalised: (B, T), bool.
 
         Returns:
@@ -96,13 +99,15 @@ class TokenMapRecorder:
             return 0
         if step != self._step:
             self._step, self._taken = step, 0
+            if step == 1:
+                set_aside(self.path)
         count = min(self.completions - self._taken, completion_ids.size(0))
         wide = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
         floats = {
             "logp": logps,
             "entropy": entropy,
             "advantage": wide.expand_as(logps),
-            "covariance": token_covariance(logps, advantages, mask),
+            "covariance": token_covariance(logps, advantages, mask) if covariance is None else covariance,
             "nucleus_entropy": nucleus_entropy,
             "nucleus_size": nucleus_size,
         }

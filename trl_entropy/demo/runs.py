@@ -27,12 +27,13 @@ class RunFailedError(RuntimeError):
 class _Run:
     """A run's process and how far its events have been read."""
 
-    def __init__(self, spec: RunSpec, folder: Path) -> None:
+    def __init__(self, spec: RunSpec) -> None:
+        folder = Path(spec.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.spec = spec
         self.log = folder / "log.txt"
         self.read = 0
-        Path(spec.events).write_text("", encoding="utf-8")
+        spec.events.write_text("", encoding="utf-8")
         specification = folder / "run.json"
         specification.write_text(spec.to_json(), encoding="utf-8")
         # One thread each: as fast together as two threads for one run after the other, and the same figures for any
@@ -49,7 +50,7 @@ class _Run:
     def poll(self, on_event: OnEvent) -> bool:
         """Report new events; whether the run is over. Raises `RunFailedError` if it failed."""
         code = self.process.poll()  # before reading, so that nothing written before the end is missed
-        with Path(self.spec.events).open(encoding="utf-8") as stream:
+        with self.spec.events.open(encoding="utf-8") as stream:
             stream.seek(self.read)
             while (line := stream.readline()).endswith("\n"):
                 self.read = stream.tell()
@@ -72,13 +73,12 @@ class _Run:
         self.stream.close()
 
 
-def run_all(specs: Sequence[RunSpec], jobs: int, folder: Path, on_event: OnEvent) -> None:
+def run_all(specs: Sequence[RunSpec], jobs: int, on_event: OnEvent) -> None:
     """Run every specification, at most `jobs` at a time, in the given order.
 
     Args:
         specs: The runs.
         jobs: Processes at a time, at least 1.
-        folder: Each run's specification and log go to `folder/<run's name>/`.
         on_event: Called with the run and each event that it wrote, from this thread.
 
     Raises:
@@ -90,7 +90,7 @@ def run_all(specs: Sequence[RunSpec], jobs: int, folder: Path, on_event: OnEvent
         while waiting or running:
             while waiting and len(running) < jobs:
                 spec = waiting.pop(0)
-                running.append(_Run(spec, folder / spec.name))
+                running.append(_Run(spec))
             for run in list(running):
                 if run.poll(on_event):
                     running.remove(run)

@@ -96,8 +96,7 @@ class Demo:
                 split=settings.split,
                 puzzles=settings.puzzles,
                 start_model=str(start_model),
-                model_dir=str(output / "models" / f"{method}-seed{seed}"),
-                events=str(output / "runs" / f"{method}-seed{seed}" / "events.jsonl"),
+                folder=str(output / "runs" / f"{method}-seed{seed}"),
             )
             for seed in settings.seeds
             for method in settings.methods
@@ -127,14 +126,14 @@ class Demo:
         for spec in specs:
             title = f"{label(spec.method)}, seed {spec.seed}"
             self.bars[spec.name] = self.progress.add_task(title, total=spec.batches, start=False, note="waiting")
-        run_all(specs, self.jobs, self.settings.output_dir / "runs", self.on_event)
+        run_all(specs, self.jobs, self.on_event)
 
 
 def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str, Any]:
     """Warm up, train each method with each seed, evaluate, and write picture, figures, table and models.
 
     Written to `settings.output_dir`: `demo.png` and `demo.svg`, `results.json`, `table.txt`,
-    `models/<method>-seed<n>/` (with tokenizer and model card) and `runs/<method>-seed<n>/` (settings, log, events).
+    `runs/<method>-seed<n>/` (model, tokenizer, model card, settings, log, token map).
 
     Args:
         settings: What to run.
@@ -156,7 +155,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
         start = demo.evaluate_start(start_model)
         specs = demo.specifications(start_model)
         demo.train(specs)
-    results = build_results(start, [read_run(spec.method, spec.seed, Path(spec.events)) for spec in specs])
+    results = build_results(start, [read_run(spec.method, spec.seed, spec.events) for spec in specs])
     results["settings"] = _described(settings, len(next(iter(start.values()))))
     results["reading"] = reading(results)
     results["wall_seconds"] = round(time.monotonic() - began, 1)
@@ -165,13 +164,14 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     figures.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     picture = plot_demo(results, settings.output_dir / "demo.png")[0]
     table = settings.output_dir / "table.txt"
-    _print_table(results, Console(file=table.open("w", encoding="utf-8"), width=110))
+    with table.open("w", encoding="utf-8") as stream:
+        _print_table(results, Console(file=stream, width=110, force_jupyter=False))
     _print_table(results, console)
     console.print()
     for title, path in (("picture", picture), ("figures", figures), ("table", table)):
         console.print(f"{title:9}{path}", highlight=False, soft_wrap=True)
     for spec in specs:
-        console.print(f"{'model':9}{spec.model_dir}", highlight=False, soft_wrap=True)
+        console.print(f"{'model':9}{spec.folder}", highlight=False, soft_wrap=True)
     console.print(f"{'time':9}{results['wall_seconds']:.0f} s", highlight=False)
     return results
 

@@ -62,8 +62,12 @@ class RunSpec:
     split: Split
     puzzles: int | None
     start_model: str
-    model_dir: str
-    events: str
+    folder: str
+
+    @property
+    def events(self) -> Path:
+        """The file that the run reports to."""
+        return Path(self.folder) / "events.jsonl"
 
     @property
     def name(self) -> str:
@@ -87,7 +91,7 @@ class _Events(TrainerCallback):
     def __init__(self, spec: RunSpec, tokenizer: PreTrainedTokenizerBase) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
-        self.file = Path(spec.events)
+        self.file = spec.events
         self.file.write_text("", encoding="utf-8")
 
     def _write(self, **event: Any) -> None:
@@ -115,10 +119,10 @@ def load_start(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def train(spec: RunSpec, callbacks: Sequence[TrainerCallback] = ()) -> EntropyGRPOTrainer:
-    """Train one run and save its model with tokenizer and model card in `spec.model_dir`."""
+    """Train one run and save its model with tokenizer, model card, log and token map in `spec.folder`."""
     model, tokenizer = load_start(spec.start_model)
     arguments = EntropyGRPOConfig(
-        output_dir=spec.model_dir,
+        output_dir=spec.folder,
         per_device_train_batch_size=spec.prompts_per_batch * GENERATIONS // STEPS_PER_BATCH,
         num_generations=GENERATIONS,
         max_completion_length=MAX_COMPLETION_LENGTH,
@@ -131,6 +135,8 @@ def train(spec: RunSpec, callbacks: Sequence[TrainerCallback] = ()) -> EntropyGR
         bf16=False,
         gradient_checkpointing=False,
         disable_tqdm=True,
+        log_token_map=4,
+        log_token_map_steps=40,
         **TRAINING,
         **spec.arguments,
     )
@@ -143,10 +149,10 @@ def train(spec: RunSpec, callbacks: Sequence[TrainerCallback] = ()) -> EntropyGR
         callbacks=[_Events(spec, tokenizer), *callbacks],
     )
     trainer.train()
-    trainer.save_model(spec.model_dir)
+    trainer.save_model(spec.folder)
     trainer.create_model_card(model_name=f"countdown-{spec.name}")
-    card = Path(spec.model_dir) / "README.md"
-    card.write_text(card.read_text(encoding="utf-8") + _USAGE.format(folder=spec.model_dir), encoding="utf-8")
+    card = Path(spec.folder) / "README.md"
+    card.write_text(card.read_text(encoding="utf-8") + _USAGE.format(folder=spec.folder), encoding="utf-8")
     return trainer
 
 

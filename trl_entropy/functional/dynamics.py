@@ -29,8 +29,9 @@ def state_covariance(
     Returns:
         (B, T), 0 outside the mask, no gradient.
 
-    >>> state_covariance(torch.tensor([[-0.2, -3.0]]), torch.tensor([[0.5, 1.0]]), torch.tensor([2.0]), torch.ones(1,
-    2)) tensor([[ 0.6000, -4.0000]])
+    >>> logps, entropy = torch.tensor([[-0.2, -3.0]]), torch.tensor([[0.5, 1.0]])
+    >>> state_covariance(logps, entropy, torch.tensor([2.0]), torch.ones(1, 2))
+    tensor([[ 0.6000, -4.0000]])
     """
     term = (logps + entropy) * _per_token(advantages, logps)
     return torch.where(mask.bool(), term, torch.zeros_like(term))
