@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .nucleus import check_nucleus_arguments
+from .nucleus import Nucleus, check_nucleus_arguments, nucleus_mask
 from .rows import Gather, result_dtype
 
 
@@ -24,7 +24,7 @@ def dense_log_probs(
     temperature: float = 1.0,
     top_p: float = 1.0,
     *,
-    nucleus: str = "inclusive",
+    nucleus: Nucleus = "inclusive",
     logit_scale: float = 1.0,
     softcap: float | None = None,
     gather: Gather = held_in_full,
@@ -94,30 +94,13 @@ def dense_log_probs(
 
     log_probs = z.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - z.logsumexp(-1)
     entropy = _entropy(z)
-    inside = nucleus_set(z.detach(), top_p, nucleus)
+    inside = nucleus_mask(z.detach(), top_p, nucleus)
     size = inside.sum(-1)
     nucleus_entropy = _entropy(z.masked_fill(~inside, -math.inf)) if top_p < 1 else entropy
     broken = torch.isnan(entropy.detach())
     log_probs = log_probs + torch.zeros_like(entropy).masked_fill(broken, math.nan)
     outputs = (log_probs, entropy, nucleus_entropy)
     return (*outputs, size.masked_fill(broken, 0)) if return_nucleus_size else outputs
-
-
-def nucleus_set(z: torch.Tensor, top_p: float, nucleus: str = "inclusive") -> torch.Tensor:
-    """Which tokens belong to the nucleus: `(..., V)` logits -> `(..., V)` bool, by one stable sort of every row."""
-    if top_p == 1:
-        return z > -math.inf
-    ordered, order = torch.sort(z, dim=-1, descending=True, stable=True)
-    mass = (ordered - ordered[..., :1]).exp().double()
-    before = mass.cumsum(-1) - mass
-    total = mass.sum(-1, keepdim=True)
-    # a token is in while the mass before it falls short; the last one kept is the one that reaches top_p
-    size = (before < top_p * total).sum(-1, keepdim=True)
-    if nucleus == "exclusive":
-        size = size - 1
-    size = size.clamp(min=1)
-    rank_inside = torch.arange(z.shape[-1], device=z.device) < size
-    return torch.zeros_like(rank_inside.expand_as(order)).scatter(-1, order, rank_inside)
 
 
 def product_dtype(hidden: torch.Tensor) -> torch.dtype:

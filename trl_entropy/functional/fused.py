@@ -8,6 +8,7 @@ import torch
 
 from . import fused_torch
 from .dense import check_settings, check_tensors, held_in_full, product_dtype
+from .nucleus import Nucleus
 from .rows import Gather, Rows, Settings
 
 
@@ -26,7 +27,7 @@ def fused_log_probs(
     temperature: float = 1.0,
     top_p: float = 1.0,
     *,
-    nucleus: str = "inclusive",
+    nucleus: Nucleus = "inclusive",
     logit_scale: float = 1.0,
     softcap: float | None = None,
     gather: Gather = held_in_full,

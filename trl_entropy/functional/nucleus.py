@@ -23,7 +23,8 @@ def nucleus_mask(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusi
 
     Order the words by logit, ties by the smaller index. `inclusive` is the shortest prefix whose probability mass
     reaches `top_p`; `exclusive` is that prefix without its last word, though never empty, as the authors' code has it.
-    `top_p = 1` is the whole vocabulary in both.
+    `top_p = 1` is the whole vocabulary in both. The exponentials `exp(z - max z)` are rounded to the logits' dtype (at
+    least float32) and summed in float64: the set is that of exact arithmetic on them.
 
     Args:
         logits: (..., V).
@@ -40,15 +41,15 @@ def nucleus_mask(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusi
     if top_p == 1:
         return possible
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-    probabilities = ordered.softmax(-1).double()
-    mass_before = probabilities.cumsum(-1) - probabilities
-    kept = ~(mass_before >= top_p)  # written so that NaN keeps
+    mass = (ordered - ordered[..., :1]).exp().double()
+    total = mass.sum(-1, keepdim=True)
+    # a word is inside while the mass before it falls short; the last one inside is the one that reaches top_p
+    size = (mass.cumsum(-1) - mass < top_p * total).sum(-1, keepdim=True)
     if nucleus == "exclusive":
-        # a word stays when the next one is inside too: that drops the last; the first stays in any case
-        next_kept = torch.nn.functional.pad(kept[..., 1:], (0, 1), value=False)
-        next_kept[..., 0] = True
-        kept = next_kept | mass_before.isnan()
-    return torch.zeros_like(kept).scatter(-1, order, kept) & possible
+        size = size - 1
+    inside = torch.arange(logits.shape[-1], device=logits.device) < size.clamp(min=1)
+    inside = torch.zeros_like(possible).scatter(-1, order, inside)
+    return (inside | total.isnan()) & possible
 
 
 def nucleus_entropy(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusive") -> torch.Tensor:

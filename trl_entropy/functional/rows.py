@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from .nucleus import Nucleus
+
 
 # (weight, bias) -> a context inside which both hold their full data; sharded weights are gathered there
 Gather = Callable[..., AbstractContextManager]
@@ -18,7 +20,7 @@ class Settings:
 
     temperature: float
     top_p: float
-    nucleus: str
+    nucleus: Nucleus
     logit_scale: float
     softcap: float | None
     product: torch.dtype
