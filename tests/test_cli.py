@@ -8,6 +8,7 @@ import yaml
 
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy import cli, train
+from trl_entropy.data import ColumnArguments, load_splits, to_prompts
 from trl_entropy.launch import accelerate_config_file, refuse_unknown_arguments, split_arguments
 
 
@@ -119,9 +120,16 @@ def test_launcher_arguments_are_taken_from_both_places(tmp_path):
         (["grpo", "--siren_cof", "0.1"], "unknown arguments: --siren_cof"),
         (["grpo", "--accelerate_config", "zero9"], "neither a file nor one of"),
         (["grpo", "--config", "nowhere.yaml"], "is not a file"),
+        (["grpo", "--config=nowhere.yaml"], "is not a file"),
+        (["grpo", "--config", "{list.yaml: - a}"], "holds a list"),
+        (["grpo", "--config", "{bad.yaml: a: [1}"], "line 1: no valid YAML"),
     ],
 )
-def test_bad_command_lines(argv, message, capsys):
+def test_bad_command_lines(argv, message, capsys, tmp_path):
+    if argv[-1].startswith("{"):  # {name: content}
+        name, _, content = argv[-1][1:-1].partition(": ")
+        (tmp_path / name).write_text(content)
+        argv = [*argv[:-1], str(tmp_path / name)]
     assert cli.main(argv) == 2
     assert message in capsys.readouterr().err
 
@@ -140,17 +148,45 @@ def test_an_unknown_key_in_yaml_is_refused():
         ({"dataset_name": "missing.jsonl"}, "there is none"),
         ({"dataset_train_split": "training"}, "it has 'train'"),
         ({"prompt_column": "task"}, "prompt_column='task' is not in the dataset"),
+        ({"reward_funcs": "os.path"}, "is a module, not a function"),
+        ({"reward_funcs": ".reward"}, "could not be imported"),
+        ({"tools": "math.pi"}, "is a float, not a function"),
+        ({"siren_coef": -1}, "siren_coef=-1.0 is not allowed"),
+        ({"solution_after": "####"}, "solution_after='####' has no effect without solution_column"),
+        ({"use_vllm": True, "vllm_mode": "colocate"}, "vLLM is not installed"),
+        ({"resume_from_checkpoint": "nowhere"}, "there is no such folder"),
+        ({"resume_from_checkpoint": True}, "holds no complete checkpoint"),
+        ({"dataset_name": "countdown", "dataset_config": "main"}, "no effect on countdown"),
     ],
 )
 def test_bad_data_and_rewards_are_refused_before_the_model_loads(change, message, data, tmp_path):
     path = next(p for p in CONFIGS if p.stem == "siren")
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises(SystemExit, match=f"^trl-entropy: .*{message}"):
         train.main(quick(path, "no/such-model", data, tmp_path / "out", **change))
 
 
-def test_gsm8k_columns_become_prompt_and_solution(data):
-    from trl_entropy.data import ColumnArguments, load_splits, to_prompts
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "is an empty file"), ("{", "could not be read as .jsonl"), ('{"prompt": "a", "s": null}\n', "'s' is null")],
+)
+def test_a_file_that_holds_no_usable_row_is_refused(content, message, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    columns = ColumnArguments(solution_column="s")
+    with pytest.raises(Exception, match=message) as refused:
+        to_prompts(load_splits(str(path))["train"], columns)
+    assert isinstance(refused.value, ValueError)
 
+
+def test_switches_of_the_launcher_take_no_value(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("multi_gpu: false\nuse_deepspeed: true\nmain_process_ip:\n")
+    launch, script = split_arguments([f"--config={config}", "--cpu", "--max_steps", "3"])
+    assert launch == ["--use_deepspeed", "--cpu"]
+    assert script == ["--config", str(config), "--max_steps", "3"]
+
+
+def test_gsm8k_columns_become_prompt_and_solution(data):
     columns = ColumnArguments("question", "answer", "####", system_prompt="Think.")
     row = to_prompts(load_splits(data)["train"], columns)[0]
     assert row["solution"] == "a"

@@ -22,6 +22,8 @@ REFUSED = {
     "kl_cov_ratio": (20, "fraction"),
     "kl_cov_coef": (0.0, "> 0"),
     "entropy_scope": ("global", "micro_batch"),
+    "log_token_map": (-1, "whole number >= 0"),
+    "log_token_map_steps": (0, "whole number >= 1"),
 }
 
 
@@ -43,6 +45,10 @@ def test_a_string_for_a_number_is_refused(arguments):
         ({"clip_cov_ratio": 0.1, "kl_cov_ratio": 0.1}, "set one of them to 0"),
         ({"kl_cov_ratio": 0.1, "steps_per_generation": 1}, "steps_per_generation .*num_iterations"),
         ({"kl_cov_ratio": 0.1, "steps_per_generation": 2, "gradient_accumulation_steps": 4}, "strictly on-policy"),
+        ({"kl_cov_ratio": 0.1, "delta": 2.0}, "Set kl_cov_clip=True to keep the clip, or leave delta out"),
+        ({"siren_coef": 0.1, "max_completion_length": 1}, "a single token never lies above"),
+        ({"siren_coef": 0.1, "siren_penalty": "lower", "siren_anchor": 0.0}, "entropy is never below 0"),
+        ({"log_token_map_steps": 5}, "log_token_map is 0"),
         ({"siren_top_p": 0.9}, "siren_coef is 0"),
         ({"siren_nucleus": "exclusive"}, "siren_coef is 0"),
         ({"clip_cov_low": 0.5}, "clip_cov_ratio is 0"),

@@ -9,7 +9,11 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import transformers.trainer
 
 from .durable import write_whole
 from .state import STATE_FILE, DamagedStateError, EntropyState
@@ -34,14 +38,27 @@ def seal(folder: str | os.PathLike) -> None:
     sizes = {
         str(path.relative_to(folder)): path.stat().st_size
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".md" and path.name != SEAL  # cards are edited afterwards
+        # cards are edited afterwards; the entropy state carries a checksum, and may be deleted to go on without it
+        if path.is_file() and path.suffix != ".md" and path.name not in (SEAL, STATE_FILE)
     }
     write_whole(folder / SEAL, json.dumps({"files": sizes}, indent=2))
 
 
 def unseal(folder: str | os.PathLike) -> None:
-    """Forget that `folder` was complete, before it is written over."""
-    (Path(folder) / SEAL).unlink(missing_ok=True)
+    """Mark `folder` as not finished, before anything is written to it or over it."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_whole(Path(folder) / SEAL, json.dumps({"files": None}))
+
+
+@contextmanager
+def rotation_postponed() -> Iterator[None]:
+    """Keep the Trainer from deleting older checkpoints while it saves one: other processes may still be writing."""
+    rotate = transformers.trainer.rotate_checkpoints
+    transformers.trainer.rotate_checkpoints = lambda **_: None
+    try:
+        yield
+    finally:
+        transformers.trainer.rotate_checkpoints = rotate
 
 
 def flaw(folder: str | os.PathLike) -> str | None:
@@ -57,7 +74,10 @@ def flaw(folder: str | os.PathLike) -> str | None:
         return f"it was not finished: {SEAL}, which is written last, is missing"
     try:
         if (folder / SEAL).exists():
-            for name, size in json.loads((folder / SEAL).read_text())["files"].items():
+            sizes = json.loads((folder / SEAL).read_text())["files"]
+            if sizes is None:
+                return f"it was not finished: {SEAL} lists no files yet"
+            for name, size in sizes.items():
                 if not (folder / name).exists():
                     return f"{name} is missing"
                 found = (folder / name).stat().st_size

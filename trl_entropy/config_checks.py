@@ -86,7 +86,14 @@ def _check_methods(config: EntropyGRPOConfig) -> None:
             f"kl_cov_ratio={config.kl_cov_ratio} has no effect while updates are strictly on-policy: the policy has "
             "not moved, so |logp - old_logp| is 0. Set steps_per_generation (now "
             f"{config.steps_per_generation}) to more than gradient_accumulation_steps (now "
-            f"{config.gradient_accumulation_steps}), or num_iterations (now {config.num_iterations}) to 2 or more."
+            f"{config.gradient_accumulation_steps}) - where generation_batch_size is set, raise that instead - or "
+            f"num_iterations (now {config.num_iterations}) to 2 or more."
+        )
+    opened = config.kl_cov and not config.kl_cov_clip and config.loss_type not in _UNCLIPPED_LOSSES
+    if opened and config.delta is not None:
+        raise ValueError(
+            f"delta={config.delta} was given with KL-Cov, which opens PPO's clip: delta would then bound tokens of "
+            "positive advantage and leave the others alone. Set kl_cov_clip=True to keep the clip, or leave delta out."
         )
     if config.clip_cov and config.importance_sampling_level == "sequence":
         raise ValueError(
@@ -100,7 +107,7 @@ def _check_methods(config: EntropyGRPOConfig) -> None:
             "deviation; with scale_rewards='none' hardly a token reaches it. Lower clip_cov_low (0.1 to 0.5), or "
             "set scale_rewards='group'. Watch cov/max and cov/selected_share."
         )
-    if config.kl_cov and not config.kl_cov_clip and config.loss_type not in _UNCLIPPED_LOSSES:
+    if opened:
         given = {"epsilon": config.epsilon, "epsilon_high": config.epsilon_high}
         default = {f.name: f.default for f in fields(GRPOConfig)}
         for name in (n for n, value in given.items() if value != default[n]):
@@ -125,6 +132,16 @@ def _check_settings_without_effect(config: EntropyGRPOConfig) -> None:
         raise ValueError(
             f"log_token_map_steps={config.log_token_map_steps} was given but log_token_map is 0, so it has no effect. "
             "Set log_token_map to the number of completions to keep, or leave log_token_map_steps out."
+        )
+    if config.siren and config.max_completion_length == 1 and config.siren_quantile > 0:
+        raise ValueError(
+            "siren_coef was given with max_completion_length=1: a single token never lies above its own completion's "
+            "quantile, so SIREN has no effect. Set siren_quantile=0, or allow longer completions."
+        )
+    if config.siren and config.siren_penalty == "lower" and config.siren_anchor == 0:
+        raise ValueError(
+            'siren_anchor=0 with siren_penalty="lower" has no effect: entropy is never below 0. Leave siren_anchor '
+            "out to measure it."
         )
     if config.entropy_scope != "batch" and not config.entropy_methods:
         raise ValueError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
+from datasets.exceptions import DatasetGenerationError
 
 
 LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -46,6 +47,27 @@ AnyDataset = DatasetDict | IterableDatasetDict
 AnySplit = Dataset | IterableDataset
 
 
+def check_dataset_arguments(name: str, config: str | None = None, streaming: bool = False) -> None:
+    """Check the name of a dataset without loading it.
+
+    Raises:
+        FileNotFoundError: for a name that looks like a file and is none.
+        ValueError: for a file of another format, or arguments that the built-in task does not take.
+    """
+    path = Path(name)
+    if name == "countdown" and (config or streaming):
+        raise ValueError("dataset_config and dataset_streaming have no effect on countdown, the built-in task.")
+    if name != "countdown" and (path.is_file() or path.suffix in LOCAL_FORMATS):
+        if not path.is_file():
+            raise FileNotFoundError(f"dataset_name={name!r} looks like a file, but there is none. Check the path.")
+        if path.suffix not in LOCAL_FORMATS:
+            raise ValueError(
+                f"dataset_name={name!r} has an unknown format; give {', '.join(LOCAL_FORMATS)}, a folder, or a Hub id."
+            )
+        if path.stat().st_size == 0:
+            raise ValueError(f"dataset_name={name!r} is an empty file.")
+
+
 def load_splits(name: str, config: str | None = None, streaming: bool = False) -> AnyDataset:
     """Load every split of a dataset by Hub id, local folder, or local `.json`, `.jsonl`, `.parquet` or `.csv` file.
 
@@ -53,23 +75,21 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
     A single file becomes the split `train`.
 
     Raises:
-        FileNotFoundError: for a name that looks like a file and is none.
-        ValueError: for a file of another format.
+        FileNotFoundError, ValueError: as [`check_dataset_arguments`], or for a file that cannot be read as its format.
     """
+    check_dataset_arguments(name, config, streaming)
     path = Path(name)
     if name == "countdown":
         from .tasks.countdown import SPLITS, countdown_dataset
 
         splits = {split: countdown_dataset(split) for split in SPLITS}
         return DatasetDict({**splits, "test": splits["heldout"]})
-    if path.is_file() or path.suffix in LOCAL_FORMATS:
-        if not path.is_file():
-            raise FileNotFoundError(f"dataset_name={name!r} looks like a file, but there is none. Check the path.")
-        if path.suffix not in LOCAL_FORMATS:
-            raise ValueError(
-                f"dataset_name={name!r} has an unknown format; give {', '.join(LOCAL_FORMATS)}, a folder, or a Hub id."
-            )
-        return load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
+    if path.is_file():
+        try:
+            return load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
+        except (DatasetGenerationError, StopIteration) as error:
+            reason = error.__cause__ or error
+            raise ValueError(f"dataset_name={name!r} could not be read as {path.suffix}: {reason}.") from error
     return load_dataset(name, name=config, streaming=streaming)
 
 
@@ -84,9 +104,12 @@ def to_prompts(dataset: AnySplit, columns: ColumnArguments) -> AnySplit:
     """Bring a split to the columns `prompt` and `solution`; a split that has them already passes unchanged.
 
     Raises:
-        ValueError: when a named column is missing; it lists those that are there.
+        ValueError: when a named column is missing, listing those that are there; for a split without a row; and, while
+            a row is converted, for a reference answer that is null.
     """
-    names = dataset.column_names or list(next(iter(dataset)))
+    names = dataset.column_names or list(next(iter(dataset), ()))
+    if not names or (isinstance(dataset, Dataset) and not len(dataset)):
+        raise ValueError("the split holds no row: there is nothing to train on.")
     for argument in ("prompt_column", "solution_column"):
         column = getattr(columns, argument)
         if column is not None and column not in names:
@@ -103,6 +126,8 @@ def to_prompts(dataset: AnySplit, columns: ColumnArguments) -> AnySplit:
         converted = {"prompt": prompt}
         if columns.solution_column:
             solution = row[columns.solution_column]
+            if solution is None:
+                raise ValueError(f"{columns.solution_column!r} is null for the prompt {row[columns.prompt_column]!r}.")
             solution = solution if isinstance(solution, str) else json.dumps(solution)
             if columns.solution_after:
                 solution = solution.rpartition(columns.solution_after)[2].strip()

@@ -133,7 +133,8 @@ class FaultTolerance(_Base):
         """Count and log one skipped update; returns how many there were since the run began."""
         self.policy_stays()
         self._entropy_state.skipped_updates += 1
-        self._metrics["train"]["faults/skipped_updates"].append(self._entropy_state.skipped_updates)
+        # TRL logs the mean of a list: of a running count that is the count only if it stands there alone
+        self._metrics["train"]["faults/skipped_updates"] = [self._entropy_state.skipped_updates]
         return self._entropy_state.skipped_updates
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -182,9 +183,9 @@ class FaultTolerance(_Base):
         if self.args.should_save:
             checkpoints.unseal(folder)
         self.accelerator.wait_for_everyone()
-        limit, self.args.save_total_limit = self.args.save_total_limit, None  # older ones go when this one is complete
         try:
-            super()._save_checkpoint(model, trial)
+            with checkpoints.rotation_postponed():
+                super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 checkpoints.seal(folder)
@@ -192,12 +193,10 @@ class FaultTolerance(_Base):
             if self.args.should_save:
                 raise checkpoints.abandon(folder, error) from error
             raise
-        finally:
-            self.args.save_total_limit = limit
         if self.args.should_save:
             rotate_checkpoints(
                 output_dir=os.path.dirname(folder),
-                save_total_limit=limit,
+                save_total_limit=self.args.save_total_limit,
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,
             )
@@ -206,7 +205,10 @@ class FaultTolerance(_Base):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             checkpoints.seal(checkpoint_folder)  # what is pushed must be complete, too
-        super()._push_from_checkpoint(checkpoint_folder)
+        try:
+            super()._push_from_checkpoint(checkpoint_folder)
+        except Exception as error:  # the checkpoint is complete: no push is worth losing it, or the run
+            logger.warning(f"{checkpoint_folder} is saved, but pushing it failed ({type(error).__name__}: {error}).")
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         if resume_from_checkpoint:

@@ -18,6 +18,7 @@ from .state import EntropyState
 logger = logging.getLogger(__name__)
 
 FACTOR = 0.5
+FLOOR = 2.0**-10  # low enough to do nothing, and ten steps inside bring the coefficients back
 
 
 def guard_sums(entropy: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -27,8 +28,6 @@ def guard_sums(entropy: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Ten
 
 def breach(entropy: float, args: EntropyGRPOConfig) -> int:
     """-1 when `entropy` (nats) is below `entropy_guard_low`, 1 above `entropy_guard_high`, else 0."""
-    if math.isnan(entropy):
-        return 0
     if args.entropy_guard_low is not None and entropy < args.entropy_guard_low:
         return -1
     return int(args.entropy_guard_high is not None and entropy > args.entropy_guard_high)
@@ -60,6 +59,8 @@ class EntropyGuard:
     def check(self, totals: dict[str, float], state: EntropyState, step: int) -> bool:
         """From a step's totals, update `state.guard_scale`, say what was done; returns whether the run must stop."""
         entropy = totals["entropy_total"] / totals["entropy_tokens"] if totals["entropy_tokens"] else math.nan
+        if math.isnan(entropy):
+            return False
         out = breach(entropy, self.args)
         if not out:
             state.guard_scale = min(1.0, state.guard_scale / FACTOR)
@@ -73,7 +74,7 @@ class EntropyGuard:
             return True
         harmful = push(state, self.args) == out
         if harmful:
-            state.guard_scale *= FACTOR
+            state.guard_scale = max(state.guard_scale * FACTOR, FLOOR)
         if self._said != (out, harmful):  # once for each excursion
             self._said = (out, harmful)
             done = f"the entropy coefficients are halved at every step that it stays, now x {state.guard_scale:g}"

@@ -3,9 +3,9 @@
 import importlib.resources
 from pathlib import Path
 
-import yaml
 from accelerate.commands.launch import launch_command, launch_command_parser
 
+from .config_file import config_argument, read_config
 from .train import make_parser
 
 
@@ -52,24 +52,30 @@ def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
     """
     parser = make_parser("trl-entropy grpo")
     known = launcher_arguments() - {action.dest for action in parser._actions}
-    launch: dict[str, str | bool] = {}
-    if "--config" in argv:
-        path = argv[argv.index("--config") + 1] if argv.index("--config") + 1 < len(argv) else ""
-        if not Path(path).is_file():
-            raise ValueError(f"--config {path!r} is not a file. Give the path of a YAML file.")
-        content = yaml.safe_load(Path(path).read_text()) or {}
-        launch.update({key: value for key, value in content.items() if key in known})
+    switches = {a.dest for a in launch_command_parser()._actions if a.nargs == 0}
+    path, words = config_argument(argv)
+    launch: dict[str, str | bool | None] = {}
     script: list[str] = []
-    words = iter(argv)
-    for word in words:
+    if path is not None:
+        launch.update({key: value for key, value in read_config(path).items() if key in known})
+        script = ["--config", path]
+    rest = iter(words)
+    for word in rest:
         name, equals, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name in known:
-            launch[name] = value if equals else next(words, "")
-        else:
+        if not (word.startswith("--") and name in known):
             script.append(word)
+        elif name in switches and not equals:
+            launch[name] = True
+        else:
+            launch[name] = value if equals else next(rest, "")
     if "accelerate_config" in launch:
         launch = {"config_file": accelerate_config_file(str(launch.pop("accelerate_config"))), **launch}
-    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in launch.items() if value != ""]
+    flags = []
+    for name, value in launch.items():
+        if name in switches and str(value).lower() in ("true", ""):
+            flags.append(f"--{name}")
+        elif value not in ("", None) and not (name in switches and str(value).lower() == "false"):
+            flags.append(f"--{name}={value}")
     return flags, script
 
 
@@ -79,15 +85,8 @@ def launch(argv: list[str]) -> int:
     if "-h" in script or "--help" in script:
         make_parser("trl-entropy grpo").print_help()
         return 0
-    refuse_unknown_arguments(make_parser("trl-entropy grpo").parse_known_args(_without_config(script))[1])
+    refuse_unknown_arguments(make_parser("trl-entropy grpo").parse_known_args(config_argument(script)[1])[1])
     # quiet: the script says itself what went wrong; the launcher's own traceback after it would only bury that
     words = [*launcher, "--quiet", "--module", "trl_entropy.train", *script]
     launch_command(launch_command_parser().parse_args(words))
     return 0
-
-
-def _without_config(argv: list[str]) -> list[str]:
-    if "--config" not in argv:
-        return argv
-    at = argv.index("--config")
-    return argv[:at] + argv[at + 2 :]

@@ -5,7 +5,7 @@ import functools
 import inspect
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +16,16 @@ class RewardError(RuntimeError):
     """A reward function raised, hung, or returned something that cannot be trained on."""
 
 
-class RewardTimeout(TimeoutError):
-    """A reward function took longer than `reward_timeout` seconds."""
+class RewardTimeout(BaseException):
+    """A reward function took longer than `reward_timeout` seconds.
+
+    No `Exception`, so that a reward which catches whatever a completion throws at it cannot swallow its own limit.
+    """
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise `RewardTimeout` in the block after `seconds`; no limit with `None`.
+    """Raise `RewardTimeout` in the block after `seconds`, at its end if not before; no limit with `None`.
 
     A timer sends SIGUSR2 to the main thread, which ends a loop, a sleep, a lock or a socket; SIGALRM is left to
     math-verify, which has its own use for it. Outside the main thread, and where SIGUSR2 does not exist, nothing can
@@ -33,8 +36,12 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         yield
         return
 
+    over = RewardTimeout(f"no answer after reward_timeout={seconds} s")
+    fired = []
+
     def expired(*_):
-        raise RewardTimeout(f"no answer after reward_timeout={seconds} s")
+        fired.append(True)
+        raise over
 
     identity = threading.main_thread().ident
     assert identity is not None
@@ -48,15 +55,17 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         timer.cancel()
         timer.join()
         signal.signal(signal.SIGUSR2, before)
+    if fired:  # and swallowed in the block
+        raise over
 
 
 @contextmanager
-def watched(trainer: Any) -> Iterator[list[tuple[str, Exception]]]:
+def watched(trainer: Any) -> Iterator[list[tuple[str, BaseException]]]:
     """While open, the trainer's own reward functions report failures in the list it yields, and return no rewards.
 
     TRL gathers the rewards of all processes: one that raised there would leave the others waiting.
     """
-    failures: list[tuple[str, Exception]] = []
+    failures: list[tuple[str, BaseException]] = []
     originals = trainer.reward_funcs
     names = trainer.reward_func_names
     limit = trainer.args.reward_timeout
@@ -70,12 +79,15 @@ def watched(trainer: Any) -> Iterator[list[tuple[str, Exception]]]:
         trainer.reward_funcs = originals
 
 
-def _reporting(function: Callable, name: str, limit: float | None, failures: list[tuple[str, Exception]]) -> Callable:
+def _reporting(
+    function: Callable, name: str, limit: float | None, failures: list[tuple[str, BaseException]]
+) -> Callable:
     if _is_async(function):
 
         async def call_async(*args, **kwargs):
             try:
-                return await asyncio.wait_for(function(*args, **kwargs), limit)
+                rewards = await asyncio.wait_for(function(*args, **kwargs), limit)
+                return checked(rewards, len(kwargs["completions"]))
             except TimeoutError as error:
                 failures.append((name, RewardTimeout(f"no answer after reward_timeout={limit} s ({error})")))
             except Exception as error:
@@ -88,12 +100,30 @@ def _reporting(function: Callable, name: str, limit: float | None, failures: lis
     def call(*args, **kwargs):
         try:
             with time_limit(limit):
-                return function(*args, **kwargs)
-        except Exception as error:
+                rewards = function(*args, **kwargs)
+            return checked(rewards, len(kwargs["completions"]))
+        except (Exception, RewardTimeout) as error:
             failures.append((name, error))
             return [None] * len(kwargs["completions"])
 
     return call
+
+
+def checked(rewards: Any, completions: int) -> list[float | None]:
+    """What a reward function returned, as one number or `None` for each completion.
+
+    Raises:
+        TypeError, ValueError: when it is anything else. TRL would find out after some processes have gone ahead.
+    """
+    if isinstance(rewards, str | bytes | dict) or not isinstance(rewards, Iterable):
+        raise TypeError(f"it returned {rewards!r:.60}, not a list with a number or None for each completion")
+    rewards = list(rewards)
+    if len(rewards) != completions:
+        raise ValueError(f"it returned {len(rewards)} rewards for {completions} completions")
+    for reward in rewards:
+        if reward is not None and (isinstance(reward, str) or not hasattr(reward, "__float__")):
+            raise TypeError(f"it returned {reward!r:.60} among its rewards, neither a number nor None")
+    return [None if reward is None else float(reward) for reward in rewards]
 
 
 def _is_async(function: Callable) -> bool:

@@ -28,7 +28,8 @@ class EntropyState:
     Attributes:
         anchor: nucleus entropy of the initial policy, nats; `None` until measured.
         entropy: nucleus entropy of the last optimizer step, nats; `None` before the first.
-        counted_share: share of the last step's sequences that had a regularized token.
+        measured_under: the settings under which the anchor was measured; `None` without an anchor.
+        counted_share: share of an optimizer step's sequences that have a regularized token, averaged over steps.
         draws: selections drawn so far. With the seed it fixes the next one, so it is the state of that generator.
         skipped_updates: updates left out because a gradient was not finite.
         guard_scale: factor in (0, 1] that the entropy guard has put on the entropy coefficients.
@@ -36,20 +37,21 @@ class EntropyState:
 
     anchor: float | None = None
     entropy: float | None = None
+    measured_under: dict[str, Any] | None = None
     counted_share: float = 1.0
     draws: int = 0
     skipped_updates: int = 0
     guard_scale: float = 1.0
 
-    def save(self, folder: str | os.PathLike, settings: dict[str, Any]) -> Path:
-        """Write `entropy_state.json` into `folder`, whole or not at all, with the settings it was measured under."""
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write `entropy_state.json` into `folder`, whole or not at all."""
         path = Path(folder) / STATE_FILE
-        body = {"state": asdict(self), "settings": settings}
+        body = {"state": asdict(self)}
         return write_whole(path, json.dumps({**body, "sha256": _digest(body)}, indent=2))
 
     @classmethod
-    def load(cls, folder: str | os.PathLike) -> tuple["EntropyState", dict[str, Any]] | None:
-        """Read the state and its settings from a checkpoint, `None` when it has none.
+    def load(cls, folder: str | os.PathLike) -> "EntropyState | None":
+        """Read the state from a checkpoint, `None` when it has none.
 
         Raises:
             DamagedStateError: when the file is cut short, edited, or not ours. It names the file and the way out.
@@ -62,7 +64,7 @@ class EntropyState:
             digest = content.pop("sha256")
             if digest != _digest(content):
                 raise ValueError("its checksum does not match its content")
-            return cls(**content["state"]), content["settings"]
+            return cls(**content["state"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedStateError(
                 f"{path} is damaged ({error}). Resume from an earlier checkpoint, or delete the file to go on without "
@@ -82,37 +84,47 @@ def restored(checkpoint: str, args: EntropyGRPOConfig) -> EntropyState:
     Raises:
         DamagedStateError: as [`EntropyState.load`].
     """
-    loaded = EntropyState.load(checkpoint)
-    if loaded is None:
+    state = EntropyState.load(checkpoint)
+    if state is None:
         logger.warning(
             f"{checkpoint} holds no entropy state: it was not saved by EntropyGRPOTrainer with a method on. The "
             "anchor is siren_anchor if given, else it is measured on the next optimizer step, from the policy as "
             "it is now."
         )
-        return EntropyState(anchor=args.siren_anchor)
-    state, settings = loaded
-    if not args.siren:
-        return state
-    if settings != measured_under(args):
+        state = EntropyState()
+    elif args.siren:
+        _check_anchor(state, checkpoint, args)
+    if args.siren and args.siren_anchor is not None:
+        state.anchor, state.measured_under = args.siren_anchor, measured_under(args)
+    if args.entropy_guard != "lower" and state.guard_scale != 1.0:
+        logger.warning(
+            f"{checkpoint} had the entropy coefficients lowered to x {state.guard_scale:g} by its guard; this run has "
+            f"entropy_guard={args.entropy_guard!r}, so they are whole again."
+        )
+        state.guard_scale = 1.0
+    return state
+
+
+def _check_anchor(state: EntropyState, checkpoint: str, args: EntropyGRPOConfig) -> None:
+    """Forget an anchor that does not compare with what this run measures; say so where another one is used."""
+    if state.anchor is None:
+        if args.siren_anchor is None:
+            logger.warning(
+                f"{checkpoint} was saved without SIREN, so it holds no anchor: it is measured on the next optimizer "
+                "step, from the policy as it is now. Set siren_anchor to choose it."
+            )
+    elif state.measured_under != measured_under(args):
         outcome = "is measured anew on the next optimizer step. Set siren_anchor to choose it."
         if args.siren_anchor is not None:
             outcome = f"is siren_anchor={args.siren_anchor}."
         logger.warning(
-            f"{checkpoint} measured its entropy under {settings}, this run has {measured_under(args)}: the two do not "
-            f"compare, so the saved anchor is not used; the anchor {outcome}"
+            f"{checkpoint} measured its entropy under {state.measured_under}, this run has {measured_under(args)}: "
+            f"the two do not compare, so the saved anchor is not used; the anchor {outcome}"
         )
         state.anchor = state.entropy = None
         state.counted_share = 1.0
-    elif state.anchor is None and args.siren_anchor is None:
-        logger.warning(
-            f"{checkpoint} was saved without SIREN, so it holds no anchor: it is measured on the next optimizer step, "
-            "from the policy as it is now. Set siren_anchor to choose it."
-        )
-    elif args.siren_anchor not in (None, state.anchor) and state.anchor is not None:
+    elif args.siren_anchor not in (None, state.anchor):
         logger.warning(f"The anchor is siren_anchor={args.siren_anchor}, not the {state.anchor} of {checkpoint}.")
-    if args.siren_anchor is not None:
-        state.anchor = args.siren_anchor
-    return state
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -52,6 +52,8 @@ _FORWARD_KEYS = (
     "mm_token_type_ids",
     "image_position_ids",
 )
+# Of the share of sequences that counted, what a step keeps: one step alone would be noise in the penalty's weight
+_SHARE_MEMORY = 0.9
 _CLIPPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 
 
@@ -116,7 +118,9 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         self._tag_names = [*type(self)._tag_names, *(name.lower() for name in args.entropy_methods)]
         self._micro: MicroBatch | None = None
         self._window = StepWindow()
-        self._entropy_state = EntropyState(anchor=args.siren_anchor)
+        self._entropy_state = EntropyState(
+            anchor=args.siren_anchor, measured_under=None if args.siren_anchor is None else measured_under(args)
+        )
         self._generated_at = -1  # optimizer step at which the completions in use were generated
         self._guard = EntropyGuard(args) if args.entropy_guard else None
         self._token_map = token_map_of(self)
@@ -193,7 +197,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         if not (self._observes and self.model.training):
             return super()._compute_loss(model, inputs)
         self._micro = micro = MicroBatch(
-            inputs=dict(inputs),
+            inputs=_clean_padding(inputs),
             mask=_token_mask(inputs),
             advantages=inputs["advantages"],
             selected=inputs.get("entropy_selected"),
@@ -244,6 +248,8 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         advantages = micro.advantages.unsqueeze(-1) if micro.advantages.dim() == 1 else micro.advantages
         over = (ratio > 1 + self.epsilon_high) & (advantages > 0)
         under = (ratio < 1 - self.epsilon_low) & (advantages < 0)
+        if self.args.delta is not None:  # the upper bound of two-sided clipping
+            under |= (ratio > self.args.delta) & (advantages < 0)
         return over | under
 
     def _added_loss(self, micro: MicroBatch) -> torch.Tensor:
@@ -274,8 +280,8 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
             return penalty * counted.any()
         if state.entropy is None:  # siren_anchor was given: the first step measures where the policy stands
             return means.sum() * 0.0
-        # Divided by a figure that does not depend on the split: the sequences of this micro-batch, times the share
-        # of sequences that counted in the last step.
+        # The number of sequences that count is known only when the step is over. Its stand-in must not depend on the
+        # split: the sequences of this micro-batch, times the share that counted in the steps before.
         entropy = means.sum() / (len(means) * state.counted_share)
         return anchored_penalty(entropy, state.anchor, coef, args.siren_penalty, reference=state.entropy)
 
@@ -337,9 +343,12 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         state, args = self._entropy_state, self.args
         penalty = math.nan
         if totals["sequences_counted"] and math.isfinite(totals["sequence_entropy"]):
+            first = state.entropy is None
             state.entropy = totals["sequence_entropy"] / totals["sequences_counted"]
-            state.counted_share = totals["sequences_counted"] / totals["sequences"]
-            state.anchor = state.entropy if state.anchor is None else state.anchor
+            share = totals["sequences_counted"] / totals["sequences"]
+            state.counted_share = share if first else _SHARE_MEMORY * state.counted_share + (1 - _SHARE_MEMORY) * share
+            if state.anchor is None:
+                state.anchor, state.measured_under = state.entropy, measured_under(args)
             here = torch.tensor(state.entropy, dtype=torch.float64)
             coef = args.siren_coef * state.guard_scale
             penalty = anchored_penalty(here, state.anchor, coef, args.siren_penalty).item()
@@ -369,7 +378,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
     def _save_optimizer_and_scheduler(self, output_dir):
         super()._save_optimizer_and_scheduler(output_dir)
         if (self.args.entropy_methods or self._guard) and self.args.should_save:
-            self._entropy_state.save(output_dir, measured_under(self.args))
+            self._entropy_state.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -386,6 +395,14 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
 def _token_mask(inputs: dict[str, Any]) -> torch.Tensor:
     mask = inputs["completion_mask"]
     return (mask * inputs["tool_mask"] if "tool_mask" in inputs else mask).bool()
+
+
+def _clean_padding(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The batch with 0 for log-probabilities of padding, where TRL's product with its mask would spread a NaN."""
+    counted = inputs["completion_mask"].bool()
+    names = ("old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps")
+    present = {name: inputs[name] for name in names if inputs.get(name) is not None}
+    return {**inputs, **{name: torch.where(counted, logps, 0.0) for name, logps in present.items()}}
 
 
 def _silenced(advantages: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:

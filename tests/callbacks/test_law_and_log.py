@@ -3,12 +3,14 @@
 import json
 import math
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from trl import GRPOConfig, GRPOTrainer
 
+from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 from trl_entropy.callbacks.law import EntropyLawCallback
 from trl_entropy.callbacks.run_log import RunLogCallback, changed_arguments, method_of
 from trl_entropy.law import fit_entropy_law
@@ -94,3 +96,16 @@ def test_methods_are_named_by_what_is_on():
 def test_secrets_stay_out_of_the_settings(tmp_path):
     args = GRPOConfig(output_dir=str(tmp_path), hub_token="hf_secret", use_cpu=True, bf16=False)
     assert "hf_secret" not in json.dumps(changed_arguments(args), default=str)
+
+
+def test_settings_hold_no_secret_and_no_local_path(tmp_path, arguments, dataset):
+    given = arguments(model_init_kwargs={"token": "hf_secret", "revision": "main"})
+    assert changed_arguments(EntropyGRPOConfig(**given))["model_init_kwargs"] == {"revision": "main"}
+    folder = tmp_path / "tiny"
+    tiny_model().save_pretrained(folder)
+    trainer = EntropyGRPOTrainer(
+        str(folder), vowel_reward, EntropyGRPOConfig(**arguments()), dataset, processing_class=tiny_tokenizer()
+    )
+    trainer.train()
+    settings = json.loads((Path(trainer.args.output_dir) / "settings.json").read_text())
+    assert settings["model"] == "tiny"

@@ -20,7 +20,7 @@ def make(run: Path, step: int, sealed: bool = True, state: bool = True) -> Path:
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     if state:
-        EntropyState(anchor=0.4, entropy=0.3, draws=7).save(folder, SETTINGS)
+        EntropyState(anchor=0.4, entropy=0.3, measured_under=SETTINGS, draws=7).save(folder)
     if sealed:
         seal(folder)
     return folder
@@ -33,6 +33,10 @@ def test_a_sealed_folder_is_complete_and_one_of_another_program_passes(tmp_path)
 
 def damage_seal(folder):
     unseal(folder)
+
+
+def damage_no_seal(folder):
+    (folder / SEAL).unlink()
 
 
 def damage_missing(folder):
@@ -64,7 +68,8 @@ def damage_seal_content(folder):
 
 
 DAMAGES = {
-    damage_seal: "it was not finished: checkpoint_files.json",
+    damage_seal: "it was not finished: checkpoint_files.json lists no files yet",
+    damage_no_seal: "it was not finished: checkpoint_files.json, which is written last, is missing",
     damage_missing: "shards/rank0.pt is missing",
     damage_short: "model.safetensors has 1 bytes instead of 7",
     damage_trainer_state: "trainer_state.json cannot be read",
@@ -97,6 +102,24 @@ def test_a_folder_without_trainer_state_or_at_all(tmp_path):
     assert newest_complete(tmp_path / "none") == (None, {})
 
 
+def test_writing_over_a_checkpoint_without_methods_marks_it_unfinished(tmp_path):
+    """It has no entropy state that would tell it from another program's."""
+    folder = make(tmp_path, 4, state=False)
+    unseal(folder)
+    assert "not finished" in (flaw(folder) or "")
+    unseal(tmp_path / "checkpoint-5")  # a new one, before anything is in it
+    assert newest_complete(tmp_path)[0] is None
+
+
+def test_without_its_entropy_state_a_checkpoint_can_still_be_resumed_from(tmp_path):
+    """What the error about a damaged state advises."""
+    folder = make(tmp_path, 4)
+    damage_state_cut(folder)
+    assert flaw(folder) is not None
+    (folder / STATE_FILE).unlink()
+    assert flaw(folder) is None
+
+
 def test_files_added_later_and_edited_cards_do_no_harm(tmp_path):
     folder = make(tmp_path, 1)
     (folder / "README.md").write_text("card")
@@ -115,16 +138,17 @@ def test_an_abandoned_checkpoint_is_gone_and_the_error_names_the_newest_good_one
 
 def test_state_survives_a_round_trip_and_a_failed_write(tmp_path, monkeypatch):
     state = EntropyState(anchor=0.1 + 0.2, entropy=None, counted_share=1 / 3, draws=9, skipped_updates=2)
-    state.save(tmp_path, SETTINGS)
-    assert EntropyState.load(tmp_path) == (state, SETTINGS)
+    state.measured_under = SETTINGS
+    state.save(tmp_path)
+    assert EntropyState.load(tmp_path) == state
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        EntropyState(anchor=9.0).save(tmp_path, SETTINGS)
-    assert EntropyState.load(tmp_path) == (state, SETTINGS)
+        EntropyState(anchor=9.0).save(tmp_path)
+    assert EntropyState.load(tmp_path) == state
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
 
 

@@ -51,6 +51,19 @@ def test_lower_halves_while_out_and_doubles_back_inside(tmp_path, caplog):
     assert "Step 1: entropy is 2.5 nats, above entropy_guard's [None, 2.0]" in caplog.text
 
 
+def test_a_step_without_a_token_moves_nothing_and_a_long_excursion_can_be_undone(tmp_path):
+    guard = EntropyGuard(config(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_high=2.0))
+    state = EntropyState(anchor=3.0, entropy=2.5)
+    for step in range(2000):
+        guard.check(totals(2.5), state, step)
+    assert state.guard_scale == 2.0**-10
+    guard.check({"entropy_total": 0.0, "entropy_tokens": 0.0}, state, 2000)
+    assert state.guard_scale == 2.0**-10
+    for step in range(10):
+        guard.check(totals(1.0), state, step)
+    assert state.guard_scale == 1.0
+
+
 def test_lower_leaves_a_term_alone_that_pushes_back(tmp_path, caplog):
     guard = EntropyGuard(config(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_low=0.2))
     state = EntropyState(anchor=1.0, entropy=0.1)

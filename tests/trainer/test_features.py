@@ -56,6 +56,8 @@ FEATURES = {
 @pytest.mark.parametrize("feature", FEATURES)
 def test_trl_features(feature, method, arguments, dataset, tmp_path):
     given = arguments(**{**METHODS[method], **FEATURES[feature]})
+    if feature == "delta" and method == "kl_cov":
+        given["kl_cov_clip"] = True  # without PPO's clip, delta is refused
     kwargs = {"model": saved_model(tmp_path)} if given.get("beta") else {}
     check(make_trainer(given, dataset, reward_funcs=lively_reward, **kwargs), method)
 
@@ -151,7 +153,10 @@ def test_evaluation_leaves_the_state_alone(arguments, dataset):
     )
     trainer = make_trainer(given, dataset, reward_funcs=lively_reward, eval_dataset=dataset.select(range(2)))
     trainer.train()
+    steps = [row["siren/entropy"] for row in trainer.state.log_history if "siren/entropy" in row]
+    assert len(steps) == trainer.state.global_step and trainer._window.close(trainer.accelerator) == {}
     state = dict(vars(trainer._entropy_state))
     trainer.evaluate()
+    assert trainer._window.close(trainer.accelerator) == {}  # no evaluation adds to the sums of a step
     assert vars(trainer._entropy_state) == state
     assert any("eval_loss" in row for row in trainer.state.log_history)

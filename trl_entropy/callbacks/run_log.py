@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import MISSING, fields
 from importlib.metadata import version
 from itertools import count
@@ -39,7 +40,7 @@ class RunLogCallback(TrainerCallback):
         settings = {
             "method": method_of(args),
             "seed": args.seed,
-            "model": getattr(getattr(model, "config", None), "_name_or_path", None) or None,
+            "model": _public_name(getattr(getattr(model, "config", None), "_name_or_path", None)),
             "arguments": changed_arguments(args),
             "versions": {name: version(name) for name in _PACKAGES},
         }
@@ -77,11 +78,27 @@ def changed_arguments(args: Any) -> dict[str, Any]:
     for item in fields(args):
         value = getattr(args, item.name)
         default = item.default_factory() if item.default_factory is not MISSING else item.default
-        secret = "token" in item.name.split("_") and isinstance(value, str)
         simple = isinstance(value, (str, int, float, bool, list, dict))  # accelerate's objects are not settings
-        if simple and value != default and not secret:
-            changed[item.name] = value
+        if simple and value != default and not _is_secret(item.name, value):
+            changed[item.name] = without_secrets(value)
     return changed
+
+
+def without_secrets(value: Any) -> Any:
+    """Lists and dictionaries without the entries whose key says that they are secret."""
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items() if not _is_secret(str(key), item)}
+    return [without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    return isinstance(value, str) and bool(words & {"token", "password", "secret", "key", "apikey"})
+
+
+def _public_name(model: str | None) -> str | None:
+    """A Hub id as it is; of a local path only the folder's name, since the file may be published."""
+    return Path(model).name if model and (Path(model).is_absolute() or Path(model).exists()) else model or None
 
 
 def _plain(value: Any) -> Any:

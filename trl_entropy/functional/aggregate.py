@@ -75,7 +75,7 @@ def aggregate_token_loss(
         mask: (B, T), 1 on tokens that count.
         loss_type: one of the names above.
         max_completion_length: the constant length of `dr_grpo`.
-        num_items: the token count of `dapo`, `cispo` and `vespo`, scaled by the caller to one backward pass.
+        num_items: the token count of `dapo`, `cispo` and `vespo`, above 0, scaled by the caller to one backward pass.
 
     Returns:
         A scalar, before division by the number of accumulation steps.

@@ -56,7 +56,13 @@ def token_covariance(
 
 
 def selection_count(ratio: float, tokens: int) -> int:
-    """`max(1, floor(ratio * tokens))`, 0 when there is no token. Rounding of the product never loses a token."""
+    """`max(1, floor(ratio * tokens))`, 0 when there is no token. Rounding of the product never loses a token.
+
+    Raises:
+        ValueError: for a ratio outside (0, 1].
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio={ratio} is not allowed; give a fraction in (0, 1], for example 0.002.")
     return max(1, int(ratio * tokens + 1e-9)) if tokens > 0 else 0
 
 
@@ -100,7 +106,11 @@ def select_clip_cov(
         generator: source of the draw. The same generator state and candidates give the same tokens.
 
     Returns:
-        (B, T), bool: fewer than asked for when the band holds fewer, none when it is empty.
+        (B, T), bool: fewer than asked for when the band holds fewer, none when it is empty. A NaN covariance is in
+        no band.
+
+    Raises:
+        ValueError: for a ratio outside (0, 1].
     """
     candidates = clip_cov_candidates(covariance, mask, low, high)
     count = selection_count(ratio, int(mask.bool().sum()))
@@ -119,7 +129,11 @@ def select_kl_cov(covariance: torch.Tensor, mask: torch.Tensor, ratio: float) ->
         ratio: share of the counted tokens; the paper's is 2e-3 (7B) and 2e-4 (32B).
 
     Returns:
-        (B, T), bool; exactly that many tokens, none when nothing counts.
+        (B, T), bool; exactly that many tokens, none when nothing counts. A NaN covariance, and one NaN
+        log-probability makes all of them NaN, counts as the largest.
+
+    Raises:
+        ValueError: for a ratio outside (0, 1].
 
     >>> select_kl_cov(torch.tensor([[0.1, 5.0, 2.0, 9.0]]), torch.tensor([[1, 1, 1, 0]]), 0.4)
     tensor([[False,  True, False, False]])

@@ -6,13 +6,21 @@ import torch
 def sequence_quantile(values: torch.Tensor, mask: torch.Tensor, quantile: float) -> torch.Tensor:
     r"""The `quantile` of each row over its counted entries, linearly interpolated as `numpy.quantile` does.
 
+    A step of SIREN's peak-entropy mask (arXiv 2509.25133, section 4).
+
     Args:
         values: (B, T).
         mask: (B, T), bool or 0/1.
         quantile: in [0, 1].
 
     Returns:
-        (B,); `inf` for a row with no counted entry.
+        (B,), in the unit of `values`; `inf` for a row with no counted entry. A counted NaN counts as the largest.
+
+    Raises:
+        ValueError: for a quantile outside [0, 1].
+
+    >>> sequence_quantile(torch.tensor([[1.0, 2.0, 4.0, 9.0]]), torch.tensor([[1, 1, 1, 0]]), 0.75)
+    tensor([3.])
     """
     if not 0 <= quantile <= 1:
         raise ValueError(f"quantile={quantile} is not allowed; give a number in [0, 1].")
