@@ -1,12 +1,14 @@
 """What a configuration will do, before it costs a GPU hour: `examine(plan)` gives the findings, `render` the text."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from .plan import Plan, model_shape
-from .published import method_of, published
+from .published import method_of, published, published_size
 
 
 GIB = 2**30
@@ -142,29 +144,30 @@ def _memory(plan: Plan) -> list[str]:
     return [
         f"{name}: vocabulary {shape.vocabulary:,}, hidden size {shape.hidden:,}.",
         f"Head: {head * wide / GIB:.2f} GiB of weights in {plan.model.dtype or 'float32'}"
-        + (
-            "; frozen under LoRA, no gradient."
-            if plan.model.use_peft
-            else f", {head * 4 / GIB:.2f} GiB of gradient in float32."
-        ),
+        + ("; frozen under LoRA, no gradient." if plan.model.use_peft else _head_gradient(head, wide)),
         f"Logits of a micro-batch: would be {dense / GIB:.2f} GiB in float32, and again for their gradient; the fused "
         f"head holds one tile of {min(TILE_BYTES['cuda'], dense) / GIB:.2f} GiB.",
     ]
 
 
+def _head_gradient(parameters: int, wide: int) -> str:
+    more = "" if wide == 4 else f" ({parameters * 4 / GIB:.2f} GiB more while it is added up in float32)"
+    return f", {parameters * wide / GIB:.2f} GiB of gradient{more}."
+
+
 def _compared(plan: Plan) -> list[str]:
-    method = method_of(plan.args)
-    billions = next(
-        (size for size in (32, 14, 7, 3, 1.5, 0.5) if f"{size}b" in str(plan.model.model_name_or_path).lower()), 7
-    )
-    source, settings = published(method, billions)
-    lines = [f"{source}. Equal where not listed."]
+    method, named = method_of(plan.args), re.search(r"(\d+(?:\.\d+)?)b\b", str(plan.model.model_name_or_path).lower())
+    billions = float(named[1]) if named else None
+    of = published_size(method, billions or 7)
+    source, settings = published(method, billions or 7)
+    lines = [f"{source}, its settings for {of}B. Equal where not listed."]
     for name, wanted in settings.items():
         have = plan.steps_per_rollout if name == "optimizer steps a rollout" else getattr(plan.args, name)
         have = getattr(have, "value", have)
         if have != wanted:
             lines.append(f"{name:<28} here {have!s:<14} paper {wanted}")
-    return lines if len(lines) > 1 else [f"{source}: every setting is the paper's."]
+    whose = "the paper's" if billions == of else f"the paper's for {of}B, another size than this model's"
+    return lines if len(lines) > 1 else [f"{source}: every setting is {whose}."]
 
 
 def _number(value: float) -> str:
@@ -192,7 +195,7 @@ def _clip_on_policy(plan: Plan) -> list[str]:
         return []
     return [
         f"{', '.join(names)}: no effect while updates are strictly on-policy, as every ratio is 1. Raise "
-        "steps_per_generation above gradient_accumulation_steps, or num_iterations to 2."
+        "generation_batch_size (or steps_per_generation, whichever the file sets), or set num_iterations to 2."
     ]
 
 
@@ -252,8 +255,46 @@ def _dr_grpo_std(plan: Plan) -> list[str]:
     return []
 
 
+def _many_steps(plan: Plan) -> list[str]:
+    if plan.steps_per_rollout <= 16:
+        return []
+    return [
+        f"{_number(plan.steps_per_rollout)} optimizer steps on each rollout are far off-policy; the papers take 8 and "
+        "16. Was --num_processes forgotten?"
+    ]
+
+
+def _rounded_away(plan: Plan) -> list[str]:
+    dtype, rate = plan.model.dtype, plan.args.learning_rate
+    if dtype in (None, "float32") or plan.model.use_peft or plan.sharded_by or rate >= 1e-4:
+        return []
+    weights = "takes the checkpoint's type, mostly bfloat16, for" if dtype == "auto" else "rounds"
+    return [
+        f"dtype: {dtype} {weights} the weights themselves, and nothing keeps a float32 copy: at a learning rate of "
+        f"{rate:g} most updates are rounded away. Set dtype: float32 (bf16: true still computes in bfloat16), train "
+        "with LoRA, or shard with accelerate_config zero2, zero3 or fsdp2."
+    ]
+
+
+def _not_installed(plan: Plan) -> list[str]:
+    lines = []
+    if plan.args.use_vllm and not _installed("vllm"):
+        lines += ['use_vllm: vLLM is not installed here. pip install ".[vllm]", or set use_vllm: false (slow).']
+    if plan.sharded_by == "deepspeed" and not _installed("deepspeed"):
+        asked = plan.launcher.get("accelerate_config", "the launch")
+        lines += [f'{asked}: DeepSpeed is not installed here. pip install ".[deepspeed]", or take fsdp2.']
+    return lines
+
+
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
 _ADAPTIVE = ("entropy_coef_", "entropy_target")
 _RULES: tuple[Callable[[Plan], list[str]], ...] = (
+    _not_installed,
+    _rounded_away,
+    _many_steps,
     _clip_on_policy,
     _few_tokens,
     _large_bonus,

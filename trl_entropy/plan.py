@@ -1,11 +1,12 @@
 """A configuration read as a plan: parsed and checked for any number of processes, with no model and no GPU."""
 
 import contextlib
+import copy
 import io
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ import yaml
 from trl import DatasetMixtureConfig, ModelConfig, TrlParser
 
 from .config import EntropyGRPOConfig
+from .config_file import read_config
 from .data import ColumnArguments
-from .launch import refuse_unknown_arguments
+from .inputs import check_inputs
+from .launch import refuse_unknown_arguments, split_arguments
 from .train import EntropyScriptArguments
 
 
@@ -42,6 +45,7 @@ class Plan:
     Attributes:
         path: the YAML file.
         args, script, model: the groups of arguments.
+        launcher: what the accelerate file says, and over it what is given to the launcher.
         processes: how many the plan is for.
         given: the keys that stand in the file or on the command line.
         warnings: what the arguments warned of.
@@ -51,6 +55,7 @@ class Plan:
     args: EntropyGRPOConfig
     script: EntropyScriptArguments
     model: ModelConfig
+    launcher: Mapping[str, Any]
     processes: int
     given: frozenset[str]
     warnings: tuple[str, ...]
@@ -71,14 +76,26 @@ class Plan:
         """Completions in one optimizer step, over all processes."""
         return self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.processes
 
+    @property
+    def sharded_by(self) -> str | None:
+        """`deepspeed` or `fsdp`, which keep float32 weights for the optimizer; `None` for neither."""
+        kind = str(self.launcher.get("distributed_type", "")).lower()
+        for name, argument in (("deepspeed", self.args.deepspeed), ("fsdp", self.args.fsdp)):
+            if name in kind or argument or self.launcher.get(f"use_{name}"):
+                return name
+        return None
+
 
 def read_plan(path: str, overrides: list[str] | None = None, processes: int | None = None) -> Plan:
-    """Parse a YAML file as `trl-entropy grpo --config` does, for `processes` devices.
+    """Parse and check a YAML file as `trl-entropy grpo --config` does, for `processes` devices.
+
+    Whether vLLM is installed here does not matter: the run may be another machine's.
 
     Args:
         path: the YAML file.
-        overrides: further arguments, `["--siren_coef", "0.01"]`.
-        processes: number of devices; by default `num_processes` of the file, else 1.
+        overrides: further arguments, `["--siren_coef", "0.01"]`, those of the launcher included.
+        processes: number of devices; by default `num_processes` of the overrides, of the file, or of the accelerate
+            file that it names, else 1.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -87,25 +104,37 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file. Give the path of a YAML file.")
     overrides = list(overrides or [])
-    content = yaml.safe_load(Path(path).read_text()) or {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a list of `argument: value` lines.")
+    content = read_config(path)
+    flags, words = split_arguments(["--config", path, *overrides])
+    launcher = _launcher(flags)
     planned = type(
-        "EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or content.get("num_processes", 1)}
+        "EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or int(launcher.get("num_processes") or 1)}
     )
     groups: Any = (EntropyScriptArguments, planned, ModelConfig, DatasetMixtureConfig, ColumnArguments)
     with warnings.catch_warnings(record=True) as caught, _quiet() as said, _environment():
         warnings.simplefilter("always")
         try:
-            script, args, model, *_, unknown = TrlParser(groups, prog="trl-entropy doctor").parse_args_and_config(
-                ["--config", path, *overrides], return_remaining_strings=True
-            )
+            script, args, model, mixture, columns, unknown = TrlParser(
+                groups, prog="trl-entropy doctor"
+            ).parse_args_and_config(words, return_remaining_strings=True)
         except SystemExit as stop:
             raise ValueError(said.getvalue().strip().splitlines()[-1].partition("error: ")[2]) from stop
         refuse_unknown_arguments(unknown)
+        elsewhere = copy.copy(args)
+        elsewhere.use_vllm = False
+        try:
+            check_inputs(script, elsewhere, model, mixture, columns)
+        except FileNotFoundError as error:
+            raise ValueError(str(error)) from error
     given = set(content) | {word[2:].split("=")[0] for word in overrides if word.startswith("--")}
     ours = tuple(str(w.message) for w in caught if "trl_entropy" in w.filename or "has no effect" in str(w.message))
-    return Plan(path, args, script, model, planned.processes, frozenset(given), ours)
+    return Plan(path, args, script, model, launcher, planned.processes, frozenset(given), ours)
+
+
+def _launcher(flags: list[str]) -> dict[str, Any]:
+    given = {name: value or True for name, _, value in (flag.removeprefix("--").partition("=") for flag in flags)}
+    file = given.get("config_file")
+    return {**(yaml.safe_load(Path(file).read_text()) if isinstance(file, str) else {}), **given}
 
 
 @contextmanager

@@ -34,13 +34,14 @@ _COVARIANCE_PAPER: Mapping[str, Any] = MappingProxyType(
         "temperature": 1.0,
         "num_generations": 8,
         "learning_rate": 5e-7,
-        "lr_scheduler_type": "constant",
-        "weight_decay": 0.0,
         "max_completion_length": 8192,
         "generation_batch_size": 2048,
         "optimizer steps a rollout": 8,
     }
 )
+# What a run needs and the covariance methods' paper leaves open
+_COVARIANCE_OURS: Mapping[str, Any] = MappingProxyType({"lr_scheduler_type": "constant", "weight_decay": 0.0})
+_COVARIANCE_METHODS = ("clip_cov", "kl_cov")
 # method -> (source, settings)
 PUBLISHED: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -69,7 +70,7 @@ def published(method: str, billions: float = 7) -> tuple[str, dict[str, Any]]:
     """Source and settings of a method's paper for a model of that many billion parameters.
 
     The papers differ by size for the covariance methods alone: 32B takes a learning rate of 1e-6 and, for KL-Cov, a
-    ratio of 2e-4. Sizes up to 14B take the 7B settings.
+    ratio of 2e-4. Sizes up to 14B take the 7B settings; [`published_size`] says which.
 
     Raises:
         ValueError: for an unknown method; it lists the known ones.
@@ -81,8 +82,23 @@ def published(method: str, billions: float = 7) -> tuple[str, dict[str, Any]]:
     if method not in PUBLISHED:
         raise ValueError(f"{method!r} is not a method; give one of {', '.join(PUBLISHED)}.")
     source, settings = PUBLISHED[method]
-    large = {"learning_rate": 1e-6, "kl_cov_ratio": 2e-4} if method in ("clip_cov", "kl_cov") and billions > 20 else {}
+    large = {"learning_rate": 1e-6, "kl_cov_ratio": 2e-4} if published_size(method, billions) == 32 else {}
     return source, {name: large.get(name, value) for name, value in settings.items()}
+
+
+def published_size(method: str, billions: float) -> int:
+    """The model size, in billions, whose published settings a model of this size takes: 7 or 32.
+
+    Example:
+        >>> published_size("kl_cov", 32), published_size("kl_cov", 14), published_size("siren", 32)
+        (32, 7, 7)
+    """
+    return 32 if method in _COVARIANCE_METHODS and billions > 20 else 7
+
+
+def ours(method: str) -> dict[str, Any]:
+    """Settings of a method's configuration that its paper leaves open, and we chose."""
+    return dict(_COVARIANCE_OURS) if method in _COVARIANCE_METHODS else {}
 
 
 def method_of(args: "EntropyGRPOConfig") -> str:

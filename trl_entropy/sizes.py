@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 
 GIB = 2**30
-PROMPT_LENGTH = 1024
+GPU_GIB = 80
+ROOM = 74  # of them, what a plan may take
 VLLM_SHARE = 0.3
+PROMPT_LENGTH = 1024
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Size:
     vllm_shards: int = 1
 
     def gib(self, gpus: int, per_device: int, completion_length: int) -> float:
-        """About how many GiB of each GPU full fine-tuning takes, vLLM's share of 80 GB included.
+        """About how many GiB of each GPU full fine-tuning takes, vLLM's share included.
 
         Model states are 16 bytes a parameter with AdamW: weights, gradients and two moments in float32, or weights and
         gradients in bfloat16 beside float32 weights and moments. In float32, autocast adds a bfloat16 copy of the
@@ -44,7 +46,7 @@ class Size:
         tokens = per_device * (PROMPT_LENGTH + completion_length)
         activations = tokens * self.width * (2 * self.layers + 96)
         head = GIB + self.vocabulary * self.width * (4 + 2 * (sharding == "zero3"))
-        return (self.billions * 1e9 * bytes_each + activations + head + VLLM_SHARE * 80e9) / GIB
+        return (self.billions * 1e9 * bytes_each + activations + head) / GIB + VLLM_SHARE * GPU_GIB
 
 
 SIZES: Mapping[str, Size] = {

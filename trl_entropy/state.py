@@ -78,6 +78,14 @@ def measured_under(args: EntropyGRPOConfig) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names}
 
 
+def fresh(args: EntropyGRPOConfig) -> EntropyState:
+    """The state with which a run begins: with `siren_anchor` for its anchor, if that was given."""
+    state = EntropyState()
+    if args.siren_anchor is not None:
+        state.anchor, state.measured_under = args.siren_anchor, measured_under(args)
+    return state
+
+
 def restored(checkpoint: str, args: EntropyGRPOConfig) -> EntropyState:
     """The state with which a run resumed from `checkpoint` goes on; says so where the anchor is not the saved one.
 
@@ -91,7 +99,7 @@ def restored(checkpoint: str, args: EntropyGRPOConfig) -> EntropyState:
             "anchor is siren_anchor if given, else it is measured on the next optimizer step, from the policy as "
             "it is now."
         )
-        state = EntropyState()
+        state = fresh(args)
     elif args.siren:
         _check_anchor(state, checkpoint, args)
     if args.siren and args.siren_anchor is not None:

@@ -3,7 +3,6 @@
 import logging
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -32,8 +31,9 @@ from .functional import (
 )
 from .guard import EntropyGuard, guard_sums
 from .lm_head import add_nucleus_entropy
+from .micro_batch import MicroBatch, clean_padding, silenced, token_mask
 from .scope import global_clip_cov, global_covariance, global_kl_cov, seeded
-from .state import EntropyState, measured_under, restored
+from .state import fresh, measured_under, restored
 from .window import StepWindow
 
 
@@ -55,22 +55,6 @@ _FORWARD_KEYS = (
 # Of the share of sequences that counted, what a step keeps: one step alone would be noise in the penalty's weight
 _SHARE_MEMORY = 0.9
 _CLIPPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
-
-
-@dataclass
-class MicroBatch:
-    """One micro-batch on its way through the loss. (B, T) unless noted; filled when TRL's forward has run."""
-
-    inputs: dict[str, Any]
-    mask: torch.Tensor
-    advantages: torch.Tensor  # as TRL made them, (B,) or (B, T)
-    selected: torch.Tensor | None = None  # by Clip-Cov or KL-Cov
-    covariance: torch.Tensor | None = None  # that they selected by
-    logps: torch.Tensor = field(init=False)
-    old_logps: torch.Tensor = field(init=False)
-    entropy: torch.Tensor = field(init=False)
-    nucleus_entropy: torch.Tensor = field(init=False)  # SIREN only, like the next
-    nucleus_size: torch.Tensor = field(init=False)
 
 
 class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
@@ -118,9 +102,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         self._tag_names = [*type(self)._tag_names, *(name.lower() for name in args.entropy_methods)]
         self._micro: MicroBatch | None = None
         self._window = StepWindow()
-        self._entropy_state = EntropyState(
-            anchor=args.siren_anchor, measured_under=None if args.siren_anchor is None else measured_under(args)
-        )
+        self._entropy_state = fresh(args)
         self._generated_at = -1  # optimizer step at which the completions in use were generated
         self._guard = EntropyGuard(args) if args.entropy_guard else None
         self._token_map = token_map_of(self)
@@ -155,7 +137,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         """The selected tokens and the covariance that they were selected by, (B, T) each."""
         logps = output.get("old_per_token_logps")
         logps = self._generating_logps(output) if logps is None else logps
-        mask, advantages = _token_mask(output), output["advantages"]
+        mask, advantages = token_mask(output), output["advantages"]
         covariance, tokens = global_covariance(self.accelerator, logps, advantages, mask)
         args = self.args
         if args.clip_cov:
@@ -197,14 +179,14 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         if not (self._observes and self.model.training):
             return super()._compute_loss(model, inputs)
         self._micro = micro = MicroBatch(
-            inputs=_clean_padding(inputs),
-            mask=_token_mask(inputs),
+            inputs=clean_padding(inputs),
+            mask=token_mask(inputs),
             advantages=inputs["advantages"],
             selected=inputs.get("entropy_selected"),
             covariance=inputs.get("entropy_covariance"),
         )
         if self.args.clip_cov and micro.selected is not None:
-            micro.inputs["advantages"] = _silenced(micro.advantages, micro.selected)
+            micro.inputs["advantages"] = silenced(micro.advantages, micro.selected)
         try:
             loss = super()._compute_loss(model, micro.inputs)
         finally:
@@ -235,7 +217,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
             band = (args.clip_cov_low, args.clip_cov_high)
             micro.selected = select_clip_cov(eligible, mask, args.clip_cov_ratio, *band, generator)
             # TRL reads the advantages after this forward
-            micro.inputs["advantages"] = _silenced(micro.advantages, micro.selected)
+            micro.inputs["advantages"] = silenced(micro.advantages, micro.selected)
         else:
             micro.selected = select_kl_cov(covariance, mask, args.kl_cov_ratio)
         self._window.add(*metrics.covariance_sums(covariance, micro.selected, micro.advantages, mask))
@@ -390,22 +372,3 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         super().create_model_card(model_name, dataset_name, tags)
         if self.is_world_process_zero():
             model_card.add_entropy_section(self)
-
-
-def _token_mask(inputs: dict[str, Any]) -> torch.Tensor:
-    mask = inputs["completion_mask"]
-    return (mask * inputs["tool_mask"] if "tool_mask" in inputs else mask).bool()
-
-
-def _clean_padding(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The batch with 0 for log-probabilities of padding, where TRL's product with its mask would spread a NaN."""
-    counted = inputs["completion_mask"].bool()
-    names = ("old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps")
-    present = {name: inputs[name] for name in names if inputs.get(name) is not None}
-    return {**inputs, **{name: torch.where(counted, logps, 0.0) for name, logps in present.items()}}
-
-
-def _silenced(advantages: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
-    """Clip-Cov's effect: advantages (B, T), 0 on the selected tokens, whose policy gradient is thereby 0."""
-    advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
-    return torch.where(selected, 0.0, advantages)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl.models import unwrap_model_for_generation
 
 from ..evaluate.benchmarks import Grader
-from ..evaluate.figures import problem_figures
+from ..evaluate.figures import means, problem_figures
 from ..evaluate.grading import grade
 from ..evaluate.problems import Problem
 from ..evaluate.results import append_jsonl
@@ -32,7 +32,8 @@ class EvaluationCallback(TrainerCallback):
 
     Logged beside the training metrics: `heldout/pass_at_1`, `heldout/pass_at_{k}`, `heldout/maj_at_{k}`,
     `heldout/distinct_correct`, `heldout/distinct`, `heldout/tokens`, `heldout/truncated` and `heldout/entropy` (nats,
-    of the policy's own distributions at temperature 1). The points of the law `R = b - a exp(H)` go to
+    of the policy's own distributions at temperature 1, over all sampled tokens), each as the latest evaluation before
+    the log found it. The points of the law `R = b - a exp(H)` go to
     `entropy_reward.jsonl` in the output directory: `{step, entropy, reward, source}` with `reward` = pass@1.
 
     The global random states, the model's mode and its gradient checkpointing are restored: a run has the same weights
@@ -107,18 +108,18 @@ class EvaluationCallback(TrainerCallback):
         self.reward.pool.close()
 
     def _evaluate(self, args, state) -> None:
-        figures = self._figures()
-        means = {name: float(values.mean()) for name, values in figures.items()}
-        score = means[f"avg@{self.sampling.n}"]
+        found = means(self._figures())
+        score = found[f"avg@{self.sampling.n}"]
         logged = {"pass_at_1": score} | {
             name.replace("@", "_at_"): value
-            for name, value in means.items()
+            for name, value in found.items()
             if name.startswith(("pass@", "maj@")) or name in _LOGGED
         }
-        for name, value in logged.items():  # TRL empties this table into its next log
-            self.trainer._metrics["train"][f"heldout/{name}"].append(value)
+        for name, value in logged.items():
+            # TRL's next log shows the mean of each list and empties it: one value, that of the latest evaluation
+            self.trainer._metrics["train"][f"heldout/{name}"] = [value]
         if state.is_world_process_zero:
-            row = {"step": state.global_step, "entropy": means["entropy"], "reward": score, "source": "heldout"}
+            row = {"step": state.global_step, "entropy": found["entropy"], "reward": score, "source": "heldout"}
             Path(str(args.output_dir)).mkdir(parents=True, exist_ok=True)
             append_jsonl(Path(str(args.output_dir)) / LAW_FILE, [row])
 

@@ -92,7 +92,7 @@ def draw_figures(history: list[dict[str, Any]], method: str, folder: Path) -> di
                 images[key] = _pixels(figure)
         try:
             law = law_of_run(run)
-        except RunLogError as error:
+        except (RunLogError, ValueError, ArithmeticError) as error:
             logger.info(f"No figure of the entropy law: {error}")
         else:
             style = METHODS.get(method, series_style(0, method))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -9,6 +10,8 @@ from transformers import TrainerCallback
 
 from ..law import LawFit, fit_entropy_law
 
+
+logger = logging.getLogger(__name__)
 
 class EntropyLawCallback(TrainerCallback):
     """Fit `R = b - a * exp(H)` to the log as it grows and log `law/ceiling`, `law/a`, `law/b` and `law/r2`.
@@ -53,7 +56,11 @@ class EntropyLawCallback(TrainerCallback):
         """Add a point; fit every so many."""
         if not self._take(logs or {}) or len(self.entropy) < self.warmup or len(self.entropy) % self.every:
             return
-        self.fit = fit_entropy_law(self.entropy, self.reward, samples=200)
+        try:
+            self.fit = fit_entropy_law(self.entropy, self.reward, samples=200)
+        except (ValueError, ArithmeticError) as error:
+            logger.warning(f"No forecast of the entropy law: {error}")
+            return
         if self.fit.verdict != "unfit":
             self._pending = {
                 "law/ceiling": self.fit.ceiling,

@@ -2,33 +2,66 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Announce the command and its arguments."""
-    parser = subparsers.add_parser("doctor", help="say what a configuration will do, without loading a model")
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file, as for `trl-entropy grpo --config`")
-    parser.add_argument(
-        "overrides",
-        nargs=argparse.REMAINDER,
-        metavar="--name value",
-        help="further arguments of training; --num_processes N plans for N devices",
+    parser = subparsers.add_parser(
+        "doctor",
+        help="say what a configuration will do, without loading a model",
+        usage="trl-entropy doctor CONFIG [--num_processes N] [--name value ...]",
+        add_help=False,
+        prefix_chars="\0",  # every word is ours to sort, so that arguments may stand before the file
     )
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="CONFIG [--name value]",
+        help="a YAML file, as for `trl-entropy grpo --config`, and further arguments of training or of the launcher; "
+        "--num_processes N plans for N devices",
+    )
+    parser.set_defaults(run=run, show_help=parser.print_help)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 when the configuration would be refused."""
+    if {"-h", "--help"} & set(args.words):
+        args.show_help()
+        return 0
+    path, overrides = split(args.words)
+
     from ..doctor import examine, render
     from ..plan import read_plan
 
-    launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="trl-entropy doctor")
-    launcher.add_argument("--num_processes", type=int)
-    devices, overrides = launcher.parse_known_args(args.overrides)
     try:
-        plan = read_plan(args.config, overrides, devices.num_processes)
+        plan = read_plan(path, overrides)
     except ValueError as error:
-        print(f"trl-entropy: {args.config} would be refused: {error}", file=sys.stderr)
+        print(f"trl-entropy: {path} would be refused: {error}", file=sys.stderr)
         return 1
     print(render(examine(plan)))
     return 0
+
+
+def split(words: list[str]) -> tuple[str, list[str]]:
+    """The configuration's path and the other words, in any order; `--config` may stand before the path.
+
+    Raises:
+        ValueError: when there is no path among them.
+
+    Example:
+        >>> split(["--num_processes", "8", "siren.yaml", "--use_vllm=false"])
+        ('siren.yaml', ['--num_processes', '8', '--use_vllm=false'])
+    """
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    free = [i for i, word in enumerate(words) if not word.startswith("--") and not _is_value(words, i)]
+    # after a switch, `--use_vllm FILE`, the path looks like a value
+    at = [*free, *(i for i, word in enumerate(words) if Path(word).is_file())]
+    if not at:
+        raise ValueError("doctor needs the path of a YAML file: trl-entropy doctor CONFIG.")
+    return words[at[0]], [word for i, word in enumerate(words) if i != at[0] and word != "--config"]
+
+
+def _is_value(words: list[str], at: int) -> bool:
+    before = words[at - 1] if at else ""
+    return before.startswith("--") and "=" not in before and before != "--config"

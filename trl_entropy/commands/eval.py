@@ -90,7 +90,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     add("--gpu-memory-utilization", type=float, default=0.9, help="share of a GPU's memory (vLLM)")
     add = parser.add_argument_group("output").add_argument
     add("--output-dir", default="eval_results", help="default: eval_results")
-    add("--overwrite", action="store_true", help="draw again what was drawn under other settings")
+    add("--overwrite", action="store_true", help="draw every sample again, whatever is there")
     add("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
@@ -98,6 +98,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check everything, then load, draw, grade and write. Bad input raises ValueError before any model is loaded."""
     from ..evaluate.models import LazyEngine, check_model
+    from ..evaluate.preflight import check_device, check_dtype, check_output
     from ..evaluate.problems import load_problems
     from ..evaluate.run import check_ks
     from ..evaluate.sampling import Sampling
@@ -105,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
     models = list(dict.fromkeys(args.model))
     for model in models:
         check_model(model)
+    root = Path(args.output_dir)
+    check_output(root)
+    check_dtype(args.dtype)
+    check_device(args.device)
     jobs = []
     for benchmark in _benchmarks(args):
         samplings = [
@@ -118,9 +123,6 @@ def run(args: argparse.Namespace) -> int:
     batch_size = args.batch_size if args.batch_size is not None else 4096 if engine_name == "vllm" else 64
     if batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {batch_size}.")
-    root = Path(args.output_dir)
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"--output-dir {root} is a file.")
 
     evaluations = []
     for model in models:
@@ -184,6 +186,13 @@ def _engine_name(args: argparse.Namespace) -> str:
 
 
 def _load(name: str, model: str, args: argparse.Namespace) -> Engine:
+    from ..evaluate.preflight import loading
+
+    with loading(model):
+        return _loaded(name, model, args)
+
+
+def _loaded(name: str, model: str, args: argparse.Namespace) -> Engine:
     common = {"chat": args.chat, "system_prompt": args.system_prompt, "dtype": args.dtype, "revision": args.revision}
     if name == "vllm":
         from ..evaluate.vllm_engine import VLLMEngine
@@ -210,7 +219,7 @@ def _one(
     ks: list[int],
     batch_size: int,
 ) -> Evaluation:
-    from ..evaluate.models import slug
+    from ..evaluate.models import fingerprint, slug
     from ..evaluate.results import write_samples
     from ..evaluate.run import evaluate
 
@@ -221,7 +230,7 @@ def _one(
             file=sys.stderr,
         )
     settings = {"prompt": benchmark.prompt, "system_prompt": args.system_prompt, "chat": args.chat}
-    settings |= {"dtype": args.dtype, "revision": args.revision}
+    settings |= {"dtype": args.dtype, "revision": args.revision, "model_sha256": fingerprint(model)}
     evaluation = evaluate(
         engine,
         problems,
@@ -237,6 +246,14 @@ def _one(
         progress=not args.quiet,
     )
     write_samples(evaluation, folder / "samples.parquet")
+    unreadable = evaluation.unreadable_golds
+    if unreadable:
+        shown = ", ".join(unreadable[:10]) + (", ..." if len(unreadable) > 10 else "")
+        print(
+            f"{benchmark.name}: the gold answer of {len(unreadable)} of {len(problems)} problems cannot be read, so "
+            f"none of their samples can be right: {shown}.",
+            file=sys.stderr,
+        )
     return evaluation
 
 
@@ -257,7 +274,7 @@ def _write(root: Path, evaluations: list[Evaluation], settings: dict[str, Any]) 
     points.unlink(missing_ok=True)
     append_jsonl(points, rows)
     print(table)
-    if len(rows) < len(evaluations):
+    if len(rows) < len(found["figures"]):
         print(
             "No token entropy from vLLM at this temperature: entropy_reward.jsonl lacks those points.", file=sys.stderr
         )

@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from trl_entropy.evaluate import bootstrap_interval, distinct_correct, maj_at_k, pass_at_k
-from trl_entropy.tasks import Puzzle, is_correct
+from trl_entropy.evaluate import bootstrap_interval
+from trl_entropy.evaluate.figures import problem_figures
+from trl_entropy.evaluate.grading import grade
+from trl_entropy.evaluate.problems import puzzle_problem
+from trl_entropy.evaluate.sampling import Completion
+from trl_entropy.tasks import Puzzle
 
 
 MAX_COMPLETION_LENGTH = 11
@@ -55,41 +59,32 @@ def evaluate_policy(
     seed: int,
     chunk: int = 256,
 ) -> PolicyFigures:
-    """Draw 16 completions of each puzzle and compute every figure of the demo from them.
+    """Draw 16 completions of each puzzle; every figure is that of `trl-entropy eval --benchmark countdown` on them.
 
     The global random state and the model's mode are left as they were, so that an evaluation in the middle of a run
     does not change the run.
     """
     was_training = model.training
     model.eval()
-    texts: list[list[str]] = []
-    entropies: list[torch.Tensor] = []
+    samples: list[list[Completion]] = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for start in range(0, len(puzzles), chunk):
-            completions, entropy = _sample(model, tokenizer, [p.prompt for p in puzzles[start : start + chunk]])
-            texts += completions
-            entropies.append(entropy)
+            samples += _sample(model, tokenizer, [p.prompt for p in puzzles[start : start + chunk]])
     model.train(was_training)
 
-    correct = [
-        [is_correct(text, puzzle.numbers, puzzle.target) for text in group]
-        for puzzle, group in zip(puzzles, texts, strict=True)
-    ]
-    graded = list(zip(texts, correct, strict=True))
-    count = np.array([sum(flags) for flags in correct])
+    grades = grade([puzzle_problem(p) for p in puzzles], [[c.text for c in group] for group in samples], "countdown")
+    figures = problem_figures(grades, samples, KS, votes=[SAMPLES])
     return PolicyFigures(
-        pass_at={k: np.asarray(pass_at_k(SAMPLES, count, k)) for k in KS},
-        maj=np.array([maj_at_k(group, flags, SAMPLES) for group, flags in graded]),
-        distinct=np.array([distinct_correct(group, flags) for group, flags in graded], dtype=float),
-        entropy=torch.cat(entropies).numpy().astype(float),
+        pass_at={k: figures[f"pass@{k}"] for k in KS},
+        maj=figures[f"maj@{SAMPLES}"],
+        distinct=figures["distinct_correct"],
+        entropy=figures["entropy"],
     )
 
 
-def _sample(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]
-) -> tuple[list[list[str]], torch.Tensor]:
-    """16 completions of each prompt, and the mean entropy (prompts,) of their tokens."""
+def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[list[Completion]]:
+    """16 completions of each prompt."""
     encoded = tokenizer(prompts, return_tensors="pt", padding=True)
     config = GenerationConfig(
         do_sample=True,
@@ -108,7 +103,9 @@ def _sample(
     ended = (tokens == tokenizer.eos_token_id).cumsum(1)
     mask = (ended - (tokens == tokenizer.eos_token_id).int() == 0).float()
     logps = torch.stack(output.logits, dim=1).float().log_softmax(-1)
-    entropy = (-(logps.exp() * logps).sum(-1) * mask).view(len(prompts), -1)
+    lengths = mask.sum(1)
+    entropies = (-(logps.exp() * logps).sum(-1) * mask).sum(1) / lengths
     texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-    groups = [texts[start : start + SAMPLES] for start in range(0, len(texts), SAMPLES)]
-    return groups, entropy.sum(1) / mask.view(len(prompts), -1).sum(1)
+    rows = zip(texts, lengths.tolist(), (ended[:, -1] == 0).tolist(), entropies.tolist(), strict=True)
+    every = [Completion(text, int(length), truncated, entropy) for text, length, truncated, entropy in rows]
+    return [every[start : start + SAMPLES] for start in range(0, len(every), SAMPLES)]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .estimators import distinct_correct, maj_at_k, pass_at_k
 from .grading import Grade
@@ -11,7 +12,10 @@ from .sampling import Completion
 
 
 def problem_figures(
-    grades: Sequence[Sequence[Grade]], completions: Sequence[Sequence[Completion]], ks: Sequence[int]
+    grades: Sequence[Sequence[Grade]],
+    completions: Sequence[Sequence[Completion]],
+    ks: Sequence[int],
+    votes: Sequence[int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Figures of every problem, each of shape (problems,).
 
@@ -25,7 +29,12 @@ def problem_figures(
     | `tokens` | mean length in tokens |
     | `truncated` | share of samples cut at the limit |
     | `no_answer` | share of samples without an answer |
-    | `entropy` | mean entropy of a sample's tokens, in nats, averaged over the samples; NaN if the engine gives none |
+    | `entropy` | mean entropy of all sampled tokens of the problem, in nats; NaN if the engine gives none |
+
+    Args:
+        grades, completions: the samples, problem by problem.
+        ks: the k of pass@k.
+        votes: the k of maj@k; `ks` by default. maj@1 is avg@n and left out.
 
     Raises:
         ValueError: if the problems differ in n, or a k exceeds it.
@@ -37,8 +46,8 @@ def problem_figures(
     figures: dict[str, np.ndarray] = {f"avg@{n}": correct.mean(axis=1)}
     for k in ks:
         figures[f"pass@{k}"] = np.asarray(pass_at_k(n, correct.sum(axis=1), k))
-    for k in ks:
-        if k > 1:  # maj@1 is avg@n
+    for k in ks if votes is None else votes:
+        if k > 1:
             figures[f"maj@{k}"] = np.array(
                 [maj_at_k([g.label for g in group], [g.correct for g in group], k) for group in grades]
             )
@@ -50,21 +59,56 @@ def problem_figures(
     figures["truncated"] = np.array([np.mean([c.truncated for c in group]) for group in completions])
     figures["no_answer"] = np.array([np.mean([g.answer is None for g in group]) for group in grades])
     figures["entropy"] = np.array(
-        [np.mean([np.nan if c.entropy is None else c.entropy for c in group]) for group in completions]
+        [
+            mean_over_tokens([np.nan if c.entropy is None else c.entropy for c in group], [c.tokens for c in group])
+            for group in completions
+        ]
     )
     return figures
+
+
+def mean_over_tokens(entropies: ArrayLike, tokens: ArrayLike) -> float:
+    """`sum_i tokens_i H_i / sum_i tokens_i`: mean entropy a token from means `H_i` over `tokens_i` tokens each.
+
+    The definition of TRL's logged `entropy`: a long completion counts for its length. NaN without a token.
+
+    Example:
+        >>> mean_over_tokens([1.0, 2.0], [3, 1])
+        1.25
+    """
+    lengths = np.asarray(tokens, dtype=np.float64)
+    return float(np.asarray(entropies) @ lengths / lengths.sum()) if lengths.sum() > 0 else float("nan")
+
+
+def weights(name: str, figures: dict[str, np.ndarray]) -> np.ndarray | None:
+    """What a figure's mean over problems is weighted with: tokens for `entropy`, a mean over tokens; else None."""
+    return figures["tokens"] if name == "entropy" else None
+
+
+def means(figures: dict[str, np.ndarray]) -> dict[str, float]:
+    """The mean of every figure over problems; the entropy's is over all sampled tokens."""
+    result = {}
+    for name, values in figures.items():
+        scale = weights(name, figures)
+        result[name] = float(values.mean()) if scale is None else mean_over_tokens(values, scale)
+    return result
 
 
 def summary(figures: dict[str, np.ndarray], confidence: float = 0.95) -> dict[str, dict[str, float]]:
     """`{name: {mean, low, high}}` over problems, with bootstrap intervals; figures with a NaN are left out."""
     result = {}
-    for name, values in figures.items():
-        if not np.isnan(values).any():
-            low, high = bootstrap_interval(values, confidence)
-            result[name] = {"mean": float(values.mean()), "low": low, "high": high}
+    for name, mean in means(figures).items():
+        if not np.isnan(figures[name]).any():
+            low, high = bootstrap_interval(figures[name], confidence, weights=weights(name, figures))
+            result[name] = {"mean": mean, "low": low, "high": high}
     return result
 
 
 def mean_over_seeds(runs: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Each problem's figure averaged over seeds, for one interval over problems."""
-    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+    """Each problem's figure averaged over seeds, the entropy over all their tokens: for one interval over problems."""
+    result = {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
+    for name in result:
+        scales = [weights(name, run) for run in runs]
+        if scales[0] is not None:
+            result[name] = np.average([run[name] for run in runs], axis=0, weights=np.array(scales))
+    return result

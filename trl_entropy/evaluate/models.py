@@ -1,5 +1,7 @@
 """Which model is meant, checked before anything heavy is imported; loaded when it is first needed."""
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +9,12 @@ from pathlib import Path
 from .sampling import Completion, Engine, Sampling
 
 
+_WINDOW, _WINDOWS = 1 << 14, 1024  # bytes and number of the samples of a large file
+# What decides a model's samples; a run's folder holds logs, optimizer states and reports beside it
+_DECIDES = re.compile(
+    r".*\.(safetensors|model|jinja|index\.json)|(pytorch|adapter)_model.*\.bin|(adapter_|generation_)?config\.json"
+    r"|tokenizer.*\.json|(special_tokens_map|added_tokens|vocab)\.json|(vocab|merges)\.txt"
+)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -30,6 +38,41 @@ def check_model(model: str) -> None:
         raise FileNotFoundError(f"There is no folder {model}.")
     elif not _HUB_ID.fullmatch(model):
         raise ValueError(f"{model!r} is neither a folder nor a possible Hub id (NAME or USER/NAME).")
+
+
+def fingerprint(model: str) -> str | None:
+    """SHA-256 of a local model's names and contents: another training at the same path has another; None for a Hub id.
+
+    Files above 16 MiB are sampled evenly, 1,024 windows of 16 KiB, so that a model of any size takes less than a
+    second. An adapter's covers its base model where that is local too.
+    """
+    path = Path(model)
+    if not path.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(item for item in path.iterdir() if item.is_file() and _DECIDES.fullmatch(item.name)):
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size} ".encode())
+        with file.open("rb") as content:
+            if size <= _WINDOW * _WINDOWS:
+                digest.update(content.read())
+            else:
+                for i in range(_WINDOWS):
+                    content.seek(i * (size - _WINDOW) // (_WINDOWS - 1))
+                    digest.update(content.read(_WINDOW))
+    base = _local_base(path)
+    if base is not None:
+        digest.update((fingerprint(base) or base).encode())
+    return digest.hexdigest()
+
+
+def _local_base(path: Path) -> str | None:
+    try:
+        adapter = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        base = adapter.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return base if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != path.resolve() else None
 
 
 def slug(model: str) -> str:

@@ -1,16 +1,23 @@
 """From a benchmark or a file to a list of problems. Reads everything before any model is loaded."""
 
 import csv
+import io
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..rewards import gold_answer
 from .benchmarks import Benchmark
+from .preflight import first_line
 
 
+if TYPE_CHECKING:
+    from ..tasks import Puzzle
+
+logger = logging.getLogger(__name__)
 FORMATS = (".json", ".jsonl", ".parquet", ".csv")
 
 
@@ -32,9 +39,12 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
         data: a local file (JSON, JSONL, Parquet, CSV) or a hub id to read instead of the benchmark's own hub dataset.
         limit: the first so many problems only, >= 1.
 
+    A row without a question or without an answer is left out, and a warning counts such rows and names the first.
+
     Raises:
         FileNotFoundError: if `data` looks like a file and is none.
-        ValueError: for a missing column (it lists those that are there), an empty set, an empty answer.
+        ValueError: for a missing column (it lists those that are there), a set without a usable row, a file that
+            cannot be read, or a hub data set that cannot be reached.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
@@ -49,43 +59,55 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
 def _countdown(split: str) -> list[Problem]:
     from ..tasks import puzzles
 
-    return [
-        Problem(
-            id=f"{' '.join(map(str, puzzle.numbers))} -> {puzzle.target}",
-            prompt=puzzle.prompt,
-            gold=str(puzzle.target),
-            extra={"numbers": list(puzzle.numbers), "target": puzzle.target},
-        )
-        for puzzle in puzzles(split)  # type: ignore[arg-type]
-    ]
+    return [puzzle_problem(puzzle) for puzzle in puzzles(split)]  # type: ignore[arg-type]
+
+
+def puzzle_problem(puzzle: "Puzzle") -> Problem:
+    """A countdown puzzle as a problem of the evaluator."""
+    return Problem(
+        id=f"{' '.join(map(str, puzzle.numbers))} -> {puzzle.target}",
+        prompt=puzzle.prompt,
+        gold=str(puzzle.target),
+        extra={"numbers": list(puzzle.numbers), "target": puzzle.target},
+    )
 
 
 def _from_rows(rows: Sequence[Mapping[str, Any]], benchmark: Benchmark, source: str) -> list[Problem]:
     if not rows:
         raise ValueError(f"{source} has no rows.")
-    question = _column(rows[0], benchmark.problem_columns, "problem", source)
-    answer = _column(rows[0], benchmark.answer_columns, "answer", source)
-    problems = []
+    columns = dict.fromkeys(name for row in rows for name in row)
+    question = _column(columns, benchmark.problem_columns, "problem", source)
+    answer = _column(columns, benchmark.answer_columns, "answer", source)
+    problems, without = [], []
     for index, row in enumerate(rows):
-        gold = row[answer]
+        gold = row.get(answer)
         gold = ", ".join(map(str, gold)) if isinstance(gold, (list, tuple)) else "" if gold is None else str(gold)
-        text = row[question]
+        text = row.get(question)
         if not isinstance(text, str) or not text.strip() or not gold.strip():
-            raise ValueError(f"{source}, row {index}: an empty {question!r} or {answer!r}. Every problem needs both.")
+            without.append(index)
+            continue
         name = row.get("id", row.get("unique_id", index))
         # Some sets repeat an id; the index keeps them apart.
         problems.append(Problem(f"{index}:{name}", benchmark.prompt.format(problem=text), gold_answer(gold)))
+    if not problems:
+        raise ValueError(f"{source}: none of its {len(rows)} rows has both a {question!r} and an {answer!r}.")
+    if without:
+        first = ", ".join(map(str, without[:5])) + (", ..." if len(without) > 5 else "")
+        logger.warning(
+            f"{source}: {len(without)} of {len(rows)} rows have no {question!r} or no {answer!r} and are left out "
+            f"(row {first}, counted from 0)."
+        )
     return problems
 
 
-def _column(row: Mapping[str, Any], names: Iterable[str], role: str, source: str) -> str:
+def _column(columns: Iterable[str], names: Iterable[str], role: str, source: str) -> str:
     names = list(names)
     for name in names:
-        if name in row:
+        if name in columns:
             return name
     raise ValueError(
         f"{source} has no {role} column named {' or '.join(map(repr, names))}; its columns are "
-        f"{', '.join(map(repr, row))}. Name it with --{role}-column."
+        f"{', '.join(map(repr, columns))}. Name it with --{role}-column."
     )
 
 
@@ -101,22 +123,45 @@ def _rows(source: str, benchmark: Benchmark) -> list[dict[str, Any]]:
         )
     from datasets import load_dataset
 
-    return list(load_dataset(source, benchmark.config, split=benchmark.split))  # type: ignore[arg-type]
+    try:
+        return list(load_dataset(source, benchmark.config, split=benchmark.split))  # type: ignore[arg-type]
+    except (OSError, ValueError) as error:  # no network, no such data set, configuration or split
+        raise ValueError(
+            f"The data set {source!r} cannot be read from the Hub: {first_line(error)}. Check its name, --split and "
+            "--dataset-config, and the network; without one, give a local copy with --dataset FILE."
+        ) from error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON (a list of objects), JSONL, Parquet or CSV file."""
-    if path.suffix == ".parquet":
-        import pyarrow.parquet
+    """Rows of a JSON (a list of objects), JSONL, Parquet or CSV file. A byte order mark is no part of the text.
 
-        return pyarrow.parquet.read_table(path).to_pylist()
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines(keepends=True)))
+    Raises:
+        ValueError: for a file that is not what its name says; it names the file and, in text, the line.
+    """
     try:
-        rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines() if line]
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return pyarrow.parquet.read_table(path).to_pylist()
+        text = path.read_bytes().decode("utf-8-sig")
+        if path.suffix == ".csv":
+            return list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
+    if path.suffix == ".json":
+        rows = _json(path, None, text)
+    else:
+        # Lines end in a newline alone: JSON may hold other line separators, U+2028 say, inside its strings
+        lines = enumerate(text.split("\n"), 1)
+        rows = [_json(path, number, line) for number, line in lines if line.strip()]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} must hold a list of objects, one a problem.")
     return rows
+
+
+def _json(path: Path, line: int | None, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        number = line if line is not None else getattr(error, "lineno", 1)
+        raise ValueError(f"{path}:{number} is not valid JSON: {first_line(error)}.") from error

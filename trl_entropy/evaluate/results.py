@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .figures import mean_over_seeds, summary
-from .intervals import paired_test
+from .figures import mean_over_seeds, means, summary, weights
+from .intervals import paired_ratio_test, paired_test
 from .models import short_names
 from .run import Evaluation
 
@@ -38,6 +38,10 @@ def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict
             "benchmark": e.benchmark,
             "seed": e.seed,
             "figures": e.summary,
+            "unreadable_golds": {
+                "share": len(e.unreadable_golds) / max(len(e.problems), 1),
+                "problems": e.unreadable_golds,
+            },
             "problems": [
                 {
                     "id": problem.id,
@@ -88,7 +92,11 @@ def comparisons(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             if name.startswith(("avg@", "pass@", "maj@")) or name in ("distinct_correct", "entropy"):
                 if np.isnan(values).any() or np.isnan(baseline[name]).any():
                     continue
-                test = paired_test(baseline[name], values)
+                scales = weights(name, baseline), weights(name, figures)
+                if scales[0] is None or scales[1] is None:
+                    test = paired_test(baseline[name], values)
+                else:
+                    test = paired_ratio_test(baseline[name], values, scales[0], scales[1])
                 rows.append({"model": model, "baseline": baseline_model, "benchmark": benchmark, "figure": name})
                 rows[-1] |= {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p_value}
     return rows
@@ -140,21 +148,27 @@ def write_samples(evaluation: Evaluation, path: Path) -> None:
 
 
 def law_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Points `{step, entropy, reward, source, ...}` for the law `R = b - a exp(H)`, one an evaluation with an entropy.
+    """Points `{step, entropy, reward, run, source, ...}` for the law `R = b - a exp(H)`, over the seeds of each model.
 
-    `reward` is avg@n, `entropy` the mean token entropy in nats. `step` is N for a model path that ends in
-    `checkpoint-N`, else the model's place in the list, from 0: give the checkpoints of one run in their order.
+    One row a model and benchmark whose engine gave entropies. `reward` is avg@n averaged over seeds, `entropy` the
+    mean token entropy in nats over all their tokens. `step` is N for a model path that ends in `checkpoint-N`, else the
+    model's place in the list, from 0: give the checkpoints of one run in their order. `run` names the folder of the
+    checkpoint and the benchmark: the law is one of each.
     """
     models = list(dict.fromkeys(e.model for e in evaluations))
+    folders = {model: str(Path(model).parent) for model in models}
+    names = short_names([folder if folder != "." else "models" for folder in folders.values()])
     rows = []
-    for e in evaluations:
-        entropy = float(e.figures["entropy"].mean())
-        if np.isnan(entropy):
+    for (model, benchmark), group, figures in _groups(evaluations):
+        found = means(figures)
+        if np.isnan(found["entropy"]):
             continue
-        match = re.search(r"checkpoint-(\d+)/?$", e.model)
-        score = float(next(values for name, values in e.figures.items() if name.startswith("avg@")).mean())
-        row = {"step": int(match[1]) if match else models.index(e.model), "entropy": entropy, "reward": score}
-        rows.append({**row, "source": "eval", "model": e.model, "benchmark": e.benchmark, "seed": e.seed})
+        match = re.search(r"checkpoint-(\d+)/?$", model)
+        score = next(value for name, value in found.items() if name.startswith("avg@"))
+        row = {"step": int(match[1]) if match else models.index(model), "entropy": found["entropy"], "reward": score}
+        row["run"] = f"{names[folders[model] if folders[model] != '.' else 'models']} {benchmark}"
+        seeds = [e.seed for e in group]
+        rows.append({**row, "source": "eval", "model": model, "benchmark": benchmark, "seeds": seeds})
     return rows
 
 

@@ -1,5 +1,7 @@
 """One evaluation: a model on a benchmark with one seed, drawn once, graded once."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +32,14 @@ class Evaluation:
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:
+        """Mean over problems of every figure, with its interval."""
         return summary(self.figures)
+
+    @property
+    def unreadable_golds(self) -> list[str]:
+        """Ids of the problems whose gold answer the parser cannot read: none of their samples can be right."""
+        pairs = zip(self.problems, self.grades, strict=True)
+        return [problem.id for problem, group in pairs if any(g.verdict == "unparsed_gold" for g in group)]
 
 
 def draw(
@@ -45,11 +54,12 @@ def draw(
     from tqdm import tqdm
 
     samples = store.samples if store is not None else {}
-    rows = sampling.n * len(problems)
-    if len(samples) == rows:  # nothing left to draw: the engine need not even load its model
+    every = [(i, j) for i in range(len(problems)) for j in range(sampling.n)]
+    done = sum(row in samples for row in every)
+    if done == len(every):  # nothing left to draw: the engine need not even load its model
         return [[samples[i, j] for j in range(sampling.n)] for i in range(len(problems))]
     lengths = engine.lengths([problem.prompt for problem in problems])
-    with tqdm(total=rows, initial=len(samples), unit="sample", disable=not progress, file=sys.stderr) as bar:
+    with tqdm(total=len(every), initial=done, unit="sample", disable=not progress, file=sys.stderr) as bar:
         for batch in plan(lengths, sampling.n, batch_size):
             missing = [row for row in batch if row not in samples]
             if not missing:
@@ -108,12 +118,19 @@ def evaluate(
     store = None
     if folder is not None:
         settings = {**asdict(sampling), "engine": engine.name, "batch_size": batch_size, "model": model}
-        settings |= {"benchmark": benchmark, "problems": [p.id for p in problems], **(extra_settings or {})}
+        settings |= {"benchmark": benchmark, "problems": [p.id for p in problems]}
+        settings |= {"problems_sha256": problems_digest(problems), **(extra_settings or {})}
         store = SampleStore(folder, settings, overwrite)
     completions = draw(engine, problems, sampling, batch_size, store, progress)
     grades = grade(problems, [[c.text for c in group] for group in completions], grader)
     figures = problem_figures(grades, completions, ks)
     return Evaluation(model, benchmark, sampling.seed, list(problems), completions, grades, figures)
+
+
+def problems_digest(problems: Sequence[Problem]) -> str:
+    """SHA-256 of what is asked, in order: id, prompt and extra of each problem. A gold decides no sample."""
+    asked = [[problem.id, problem.prompt, dict(problem.extra)] for problem in problems]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def check_ks(ks: Sequence[int], n: int) -> None:

@@ -1,6 +1,7 @@
 """What is asked of an engine and what it returns; the order of work; the seeds."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,8 +31,8 @@ class Sampling:
     def __post_init__(self):
         if self.n < 1:
             raise ValueError(f"n, the samples a problem, must be at least 1, got {self.n}.")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be 0 (greedy) or positive, got {self.temperature}.")
+        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
+            raise ValueError(f"temperature must be 0 (greedy) or a positive number, got {self.temperature}.")
         if self.temperature == 0 and self.n > 1:
             raise ValueError(f"temperature 0 is greedy: its {self.n} samples would be equal. Use n 1, or sample.")
         if not 0 < self.top_p <= 1:

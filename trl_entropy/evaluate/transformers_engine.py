@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from .sampling import Completion, Sampling
 
@@ -58,20 +64,14 @@ class TransformersEngine:
         ids = torch.tensor([[self.pad] * (width - len(row)) + row for row in rows], device=device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
         recorder = EntropyRecorder()
-        drawn = sampling.temperature > 0
-        options: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-        with keep_random_state(self.model.device), evaluating(self.model):
+        config = generation_config(sampling, self.ends, self.pad)
+        with keep_random_state(self.model.device), evaluating(self.model), generating_by(self.model, config):
             torch.manual_seed(seeds[0])
             output = self.model.generate(  # type: ignore[operator]
                 input_ids=ids,
                 attention_mask=mask,
-                do_sample=drawn,
-                max_new_tokens=sampling.max_new_tokens,
-                eos_token_id=self.ends,
-                pad_token_id=self.pad,
+                generation_config=config,
                 logits_processor=LogitsProcessorList([recorder]),
-                use_cache=True,
-                **(options if drawn else {"temperature": None, "top_p": None, "top_k": None}),
             )
         tokens = output[:, width:]
         entropies = recorder.entropies()[:, : tokens.shape[1]]
@@ -83,6 +83,37 @@ class TransformersEngine:
         length = int(is_end.int().argmax()) + 1 if ended else len(tokens)
         text = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
         return Completion(str(text), length, not ended, float(entropy[:length].mean()))
+
+
+def generation_config(sampling: Sampling, ends: list[int], pad: int) -> GenerationConfig:
+    """The whole of how completions are drawn: a model's own penalties, nucleus and the like are not part of it."""
+    drawn = sampling.temperature > 0
+    options: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    return GenerationConfig(
+        do_sample=drawn,
+        max_new_tokens=sampling.max_new_tokens,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=ends,
+        pad_token_id=pad,
+        use_cache=True,
+        **(options if drawn else {}),
+    )
+
+
+@contextlib.contextmanager
+def generating_by(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
+    """Make `config` the model's own while it generates: `generate` fills what is unset from the model's defaults."""
+    owners = [module for module in model.modules() if "generation_config" in vars(module)]
+    kept = [(module, module.generation_config) for module in owners]
+    for module in owners:
+        module.generation_config = config  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module, own in kept:
+            module.generation_config = own
 
 
 class EntropyRecorder(LogitsProcessor):
@@ -177,6 +208,12 @@ def load_transformers(
 
 def adapter_base(model: str, revision: str | None = None) -> str | None:
     """The base model of a PEFT adapter, None if `model` is a whole model."""
+    found = adapter_config(model, revision)
+    return found.base_model_name_or_path if found is not None else None
+
+
+def adapter_config(model: str, revision: str | None = None) -> Any:
+    """The configuration of a PEFT adapter, None if `model` is a whole model."""
     from peft import PeftConfig
     from transformers.utils import cached_file
 
@@ -185,4 +222,4 @@ def adapter_base(model: str, revision: str | None = None) -> str | None:
             return None
     elif not cached_file(model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False):
         return None
-    return PeftConfig.from_pretrained(model, revision=revision).base_model_name_or_path
+    return PeftConfig.from_pretrained(model, revision=revision)

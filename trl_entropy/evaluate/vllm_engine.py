@@ -1,13 +1,14 @@
 """Generation with vLLM: one request a row, each with its own seed."""
 
 import importlib.util
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from .sampling import Completion, Sampling
-from .transformers_engine import adapter_base, render, uses_chat_template
+from .transformers_engine import adapter_config, render, uses_chat_template
+
+
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as max_lora_rank
 
 
 def vllm_is_usable() -> bool:
@@ -22,8 +23,9 @@ def vllm_is_usable() -> bool:
 class VLLMEngine:
     """Generates with vLLM.
 
-    The entropy is None, except at temperature 1 and top_p 1, where minus the mean log-probability of the sampled
-    tokens is an unbiased estimate of it and is used: vLLM does not return whole distributions.
+    The entropy is None, except at temperature 1 and top_p 1: there it is estimated by minus the mean log-probability
+    of the sampled tokens, because vLLM does not return whole distributions. Pooled over all tokens the estimate is
+    consistent; a ratio of two sums, it is not exactly unbiased.
 
     Args:
         model: a hub id, a local path or a LoRA adapter.
@@ -45,13 +47,13 @@ class VLLMEngine:
     ):
         from vllm import LLM  # type: ignore[import-not-found]
 
-        base, options = adapter_base(model, revision), {}
+        adapter, options = adapter_config(model, revision), {}
+        base = adapter.base_model_name_or_path if adapter is not None else None
         self._adapter: Any = None
         if base:
             from vllm.lora.request import LoRARequest  # type: ignore[import-not-found]
 
-            rank = json.loads((Path(model) / "adapter_config.json").read_text())["r"] if Path(model).is_dir() else 64
-            options = {"enable_lora": True, "max_lora_rank": max(8, rank)}
+            options = {"enable_lora": True, "max_lora_rank": lora_rank(adapter)}
             self._adapter = LoRARequest("adapter", 1, model)
         self.llm = LLM(
             model=base or model,
@@ -91,6 +93,19 @@ class VLLMEngine:
         requests = [{"prompt_token_ids": ids} for ids in self._encode(prompts)]
         outputs = self.llm.generate(requests, parameters, lora_request=self._adapter, use_tqdm=False)
         return [_completion(output.outputs[0]) for output in outputs]
+
+
+def lora_rank(adapter: Any) -> int:
+    """The `max_lora_rank` for an adapter: its largest rank, up to the next that vLLM takes.
+
+    Raises:
+        ValueError: for a rank above 512.
+    """
+    rank = max([adapter.r, *(getattr(adapter, "rank_pattern", None) or {}).values()])
+    fitting = [allowed for allowed in _RANKS if allowed >= rank]
+    if not fitting:
+        raise ValueError(f"The adapter has rank {rank}; vLLM takes up to {_RANKS[-1]}. Use --engine transformers.")
+    return fitting[0]
 
 
 def _completion(output: Any) -> Completion:

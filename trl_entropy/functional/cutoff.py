@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from .precision import wide
 from .rows import Rows, Settings
 
 
@@ -51,9 +52,9 @@ def settle(
 ) -> torch.Tensor:
     """Write the nucleus of every row that its largest logits settle; return which rows they do settle, `(R,)` bool."""
     x = values - highest.unsqueeze(-1)
-    e = x.exp().double()
+    e = wide(x.exp())
     mass = e.cumsum(-1)
-    need = (settings.top_p * total.double()).unsqueeze(-1)
+    need = (settings.top_p * wide(total)).unsqueeze(-1)
     size = (mass - e < need).sum(-1)
     reached = (mass[:, -1:] >= need).squeeze(-1)
     certain = ((mass - need).abs() > DOUBT * need).all(-1)
@@ -89,7 +90,7 @@ def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows
     """
     vocab = len(z)
     x = (z - highest).clamp_(min=FLOOR)
-    e = x.exp().double()
+    e = wide(x.exp())
     width = (math.log(vocab) - math.log1p(-settings.top_p) + 1) / BINS
     bins = (x * (-1 / width)).clamp_(max=BINS - 1).long()
     histogram = torch.bincount(bins, weights=e, minlength=BINS)

@@ -3,6 +3,7 @@
 import torch
 
 from .covariance import token_covariance
+from .precision import wide, wide_dtype
 
 
 # Upper ends of the log-probability bins, nats: probabilities 0.1 %, 1 %, 10 %, 50 %, 90 %, 1.
@@ -81,9 +82,9 @@ def entropy_drivers(
     counted, sign = mask.bool(), _per_token(advantages, logps)
     covariance = token_covariance(logps, advantages, mask)
     bins = torch.bucketize(logps.detach().contiguous(), torch.tensor(edges, dtype=logps.dtype, device=logps.device))
-    zero = torch.zeros((), dtype=torch.float64, device=logps.device)
-    figures = [torch.where(counted, v.double(), zero) for v in (torch.ones_like(logps), covariance, change)]
-    table = torch.zeros(2, len(edges) + 1, 3, dtype=torch.float64, device=logps.device)
+    zero = torch.zeros((), dtype=wide_dtype(logps.device), device=logps.device)
+    figures = [torch.where(counted, wide(v), zero) for v in (torch.ones_like(logps), covariance, change)]
+    table = torch.zeros(2, len(edges) + 1, 3, dtype=zero.dtype, device=logps.device)
     for row, chosen in enumerate((counted & (sign > 0), counted & (sign < 0))):
         for column, figure in enumerate(figures):
             table[row, :, column].index_add_(0, bins[chosen], figure[chosen])

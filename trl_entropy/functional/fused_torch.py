@@ -3,6 +3,7 @@
 import torch
 
 from .cutoff import BLOCK, FLOOR, largest, search, settle
+from .precision import wide_dtype
 from .rows import Rows, Settings
 
 
@@ -151,4 +152,4 @@ def _slices(tile: torch.Tensor, buffer: torch.Tensor) -> list[slice]:
 
 def _block_sum(values: torch.Tensor) -> torch.Tensor:
     # float32 within a block of 64, float64 over the blocks: near float64's accuracy at float32's speed
-    return values.view(len(values), -1, BLOCK).sum(-1).sum(-1, dtype=torch.float64)
+    return values.view(len(values), -1, BLOCK).sum(-1).sum(-1, dtype=wide_dtype(values.device))

@@ -4,6 +4,8 @@ from typing import Literal
 
 import torch
 
+from .precision import wide
+
 
 Nucleus = Literal["inclusive", "exclusive"]
 NUCLEI: tuple[str, ...] = ("inclusive", "exclusive")
@@ -24,7 +26,8 @@ def nucleus_mask(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusi
     Order the words by logit, ties by the smaller index. `inclusive` is the shortest prefix whose probability mass
     reaches `top_p`; `exclusive` is that prefix without its last word, though never empty, as the authors' code has it.
     `top_p = 1` is the whole vocabulary in both. The exponentials `exp(z - max z)` are rounded to the logits' dtype (at
-    least float32) and summed in float64: the set is that of exact arithmetic on them.
+    least float32) and summed in float64 (float32 on MPS, which has no other): the set is
+    that of exact arithmetic on them.
 
     Args:
         logits: (..., V).
@@ -41,7 +44,7 @@ def nucleus_mask(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusi
     if top_p == 1:
         return possible
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)
-    mass = (ordered - ordered[..., :1]).exp().double()
+    mass = wide((ordered - ordered[..., :1]).exp())
     total = mass.sum(-1, keepdim=True)
     # a word is inside while the mass before it falls short; the last one inside is the one that reaches top_p
     size = (mass.cumsum(-1) - mass < top_p * total).sum(-1, keepdim=True)

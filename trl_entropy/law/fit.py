@@ -16,6 +16,7 @@ from .verdict import MIN_POINTS, Verdict, judge
 
 Interval = tuple[float, float]
 _NO_INTERVAL: Interval = (math.nan, math.nan)
+_ROUNDING = 1e-12  # a constant computed in floating point varies by less, relatively
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def fit_entropy_law(
 
     Returns:
         The fit with an honest verdict. Two points give `a` and `b` exactly and no interval. Constant entropy gives NaN
-        everywhere and the verdict `unfit`.
+        everywhere and the verdict `unfit`; constant reward gives `a` 0, `b` that reward, no interval, R2 NaN, `unfit`.
 
     Raises:
         ValueError: If the two have different lengths, fewer than two points, more than one axis, or values that are
@@ -123,18 +124,18 @@ def fit_entropy_law(
         raise ValueError(f"block is {block}: give 1 to {len(h)} points, or None to choose it from the data.")
     x = np.exp(h)
     entropy_range = (float(h.min()), float(h.max()))
-    if np.ptp(x) == 0:
-        nothing = np.empty((0, 2))
+    if _is_constant(x):
         reasons = (f"entropy is constant at {h[0]:.3g} nats",)
-        nan = math.nan
-        return LawFit(
-            nan, nan, nan, _NO_INTERVAL, _NO_INTERVAL, _NO_INTERVAL, nan, nan, len(h), 0, confidence, entropy_range,
-            "unfit", reasons, nothing,
-        )  # fmt: skip
+        return _without_fit(math.nan, math.nan, math.nan, len(h), confidence, entropy_range, reasons)
+    if _is_constant(r):
+        level = float(r.mean())
+        return _without_fit(
+            0.0, level, 0.0, len(h), confidence, entropy_range, (f"reward is constant at {level:.3g}",)
+        )
     b, slope = line_through(x, r)
     a = -slope
     residuals = r - (b - a * x)
-    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var()) if np.ptp(r) > 0 else math.nan
+    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var())
     lines, chosen = np.empty((0, 2)), 0
     a_interval = b_interval = ceiling_interval = _NO_INTERVAL
     if len(h) >= MIN_POINTS:
@@ -161,6 +162,19 @@ def fit_entropy_law(
         reasons=reasons,
         _lines=lines,
     )
+
+
+def _is_constant(values: NDArray[np.float64]) -> bool:
+    return bool(np.ptp(values) <= _ROUNDING * max(1.0, float(np.abs(values).max())))
+
+
+def _without_fit(
+    a: float, b: float, rmse: float, points: int, confidence: float, entropy_range: Interval, reasons: tuple[str, ...]
+) -> LawFit:
+    return LawFit(
+        a, b, b - a, _NO_INTERVAL, _NO_INTERVAL, _NO_INTERVAL, math.nan, rmse, points, 0, confidence, entropy_range,
+        "unfit", reasons, np.empty((0, 2)),
+    )  # fmt: skip
 
 
 def _checked(entropy: Any, reward: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

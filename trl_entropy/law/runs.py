@@ -58,7 +58,8 @@ def law_of_run(
     """Fit the law to a run and forecast it from its first part.
 
     Without keys, the points are those of `entropy_reward.jsonl` (entropy and validation reward measured together)
-    where it has at least 8, else the training log's `entropy` and `reward`.
+    where it has at least 8 or the training log lacks `entropy` or `reward`, else the training log's. `source` says
+    which, and how many points were passed over.
 
     Args:
         run: From `trl_entropy.runlog`.
@@ -75,8 +76,14 @@ def law_of_run(
     """
     h_key, r_key = entropy_key or "entropy", reward_key or "reward"
     pairs = run.metrics.get("law_pairs/entropy")
-    if not entropy_key and not reward_key and pairs is not None and len(pairs) >= MIN_POINTS:
-        h_key, r_key = "law_pairs/entropy", "law_pairs/reward"
+    note = ""
+    if not entropy_key and not reward_key and pairs is not None:
+        missing = [key for key in (h_key, r_key) if key not in run.metrics]
+        if len(pairs) >= MIN_POINTS or missing:
+            h_key, r_key = "law_pairs/entropy", "law_pairs/reward"
+            note = f" (no {' and no '.join(missing)} in the training log)" if missing else ""
+        else:
+            note = f" (entropy_reward.jsonl has {len(pairs)} points of the {MIN_POINTS} needed)"
     steps, entropy, reward = run.pairs(h_key, r_key)
     if average < 1:
         raise ValueError(f"average is {average}: give the number of successive points to average, at least 1.")
@@ -91,5 +98,5 @@ def law_of_run(
     fit = fit_entropy_law(entropy, reward, confidence=confidence)
     long_enough = len(entropy) * fraction >= MIN_POINTS
     forecast = forecast_entropy_law(entropy, reward, fraction=fraction, confidence=confidence) if long_enough else None
-    source = f"{h_key} and {r_key}" + (f", means of {average} points" if average > 1 else "")
+    source = f"{h_key} and {r_key}" + (f", means of {average} points" if average > 1 else "") + note
     return RunLaw(run, source, points[0].astype(np.int64), entropy, reward, fit, forecast)

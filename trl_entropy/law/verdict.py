@@ -45,14 +45,18 @@ def bend(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
     """How far the points bend away from a straight line in x = exp(H).
 
     Returns:
-        The share of the straight line's residual variance that a term in x^2 explains, and the R2 it adds.
+        The share of the straight line's residual variance that a term in x^2 explains, and the R2 it adds; 0 where x
+        or y is constant.
     """
+    variance = float(y.var())
+    if not (x.std() > 0 and variance > 0):
+        return 0.0, 0.0
     z = (x - x.mean()) / x.std()
     quadratic = np.stack([np.ones_like(z), z, z * z], axis=1)
     straight, bent = (y - d @ np.linalg.lstsq(d, y, rcond=None)[0] for d in (quadratic[:, :2], quadratic))
     left = float(straight.var())
     gained = left - float(bent.var())
-    return (gained / left, gained / float(y.var())) if left > 0 else (0.0, 0.0)
+    return (gained / left, gained / variance) if left > 0 else (0.0, 0.0)
 
 
 def judge(
