@@ -216,11 +216,11 @@ def main() -> None:
     ]
     text.append(table("Goals", verdicts, ("figure", "measured", "at most", "reached")))
     print_progress(text[-1], last=True)
-    figure = args.docs / f"head_cost_{args.device}.png"
+    figure = args.docs / "images" / f"head_cost_{args.device}.png"
     if not args.no_sweep:
         sweep(args, figure)
     if figure.exists():
-        text.append(f"![Cost against tokens and vocabulary]({figure.name})")
+        text.append(f"![Cost against tokens and vocabulary]({figure.relative_to(args.docs)})")
     command = " ".join(["python", "scripts/bench_head.py", *sys.argv[1:]])
     text.append(f"Command: `{command}`")
     write_section(args.docs / "benchmarks.md", f"head-{args.device}", "\n\n".join(part for part in text if part))

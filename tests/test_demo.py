@@ -16,6 +16,8 @@ from trl_entropy.demo.reading import reading
 from trl_entropy.demo.results import RunResult, at_equal_pass1, build_results, differences, entropy_ratio
 from trl_entropy.demo.settings import METHODS
 from trl_entropy.demo.table import results_table
+from trl_entropy.evaluate.benchmarks import benchmark_named
+from trl_entropy.evaluate.sampling import Completion
 from trl_entropy.runlog import read_runs
 from trl_entropy.tasks import Puzzle, puzzles
 from trl_entropy.tasks.model import build_model
@@ -43,8 +45,11 @@ def run_of(method, path, seed=0):
 
 def test_figures_of_samples_worked_by_hand(monkeypatch):
     """One puzzle with 3 of 16 right in two ways and a wrong answer in the majority, one with all right."""
-    samples = [[RIGHT, RIGHT, ALSO_RIGHT] + [WRONG] * 13, [RIGHT] * 10 + [ALSO_RIGHT] * 6]
-    monkeypatch.setattr(evaluation, "_sample", lambda *_: (samples, torch.tensor([0.25, 0.75])))
+    texts = [[RIGHT, RIGHT, ALSO_RIGHT] + [WRONG] * 13, [RIGHT] * 10 + [ALSO_RIGHT] * 6]
+    # The first: 8 samples of 3 tokens with 0.125 nats, 8 of one token with 0.625: (24 * 0.125 + 8 * 0.625) / 32 = 0.25
+    first = [Completion(text, *((3, False, 0.125) if i < 8 else (1, False, 0.625))) for i, text in enumerate(texts[0])]
+    samples = [first, [Completion(text, 10, False, 0.75) for text in texts[1]]]
+    monkeypatch.setattr(evaluation, "_sample", lambda *_: samples)
     model = torch.nn.Linear(1, 1)
     figures = evaluate_policy(model, None, [Puzzle((2, 3, 5), 17)] * 2, seed=0)  # pyright: ignore
     assert figures.pass_at[1].tolist() == pytest.approx([3 / 16, 1.0])
@@ -89,23 +94,61 @@ def test_entropy_is_the_mean_over_sampled_tokens_up_to_the_end_token(untrained):
     try:
         torch.manual_seed(0)
         with torch.no_grad():
-            texts, entropy = evaluation._sample(model, tokenizer, prompts)
+            groups = evaluation._sample(model, tokenizer, prompts)
             lengths = set()
-            for prompt, group, value in zip(prompts, texts, entropy, strict=True):
-                total, count = 0.0, 0
-                for text in group:
+            for prompt, group in zip(prompts, groups, strict=True):
+                for sample in group:
+                    text = sample.text
                     length = len(tokenizer(prompt).input_ids)
                     tokens = tokenizer(f"{prompt} {text}").input_ids
                     if len(tokens) - length < evaluation.MAX_COMPLETION_LENGTH:
                         tokens.append(tokenizer.eos_token_id)
                     logits = model(torch.tensor([tokens])).logits[0, length - 1 : -1]
-                    total += torch.distributions.Categorical(logits=logits).entropy().sum().item()
-                    count += len(logits)
+                    entropy = torch.distributions.Categorical(logits=logits).entropy().mean().item()
+                    assert (sample.tokens, sample.entropy) == (len(logits), pytest.approx(entropy, rel=1e-5))
+                    assert sample.truncated == (tokens[-1] != tokenizer.eos_token_id)
                     lengths.add(len(logits))
-                assert value.item() == pytest.approx(total / count, rel=1e-5)
             assert len(lengths) > 1
     finally:
         model.lm_head.bias = None
+
+
+def test_the_demos_figures_are_those_of_trl_entropy_eval(untrained, monkeypatch):
+    """The same completions through the evaluator's engine interface, grader and summary."""
+    from trl_entropy.evaluate.problems import load_problems
+    from trl_entropy.evaluate.run import evaluate
+    from trl_entropy.evaluate.sampling import Sampling
+
+    model, tokenizer = untrained
+    chosen, kept = puzzles("heldout")[:3], []
+    sample = evaluation._sample
+
+    def keeping(*arguments):
+        solved = [
+            [Completion(p.solutions[0], 9, False, 0.125), Completion(p.solutions[-1], 9, False, 0.25)] for p in chosen
+        ]
+        drawn = [[*right, *group[2:]] for right, group in zip(solved, sample(*arguments), strict=True)]
+        kept.extend(drawn)
+        return drawn
+
+    monkeypatch.setattr(evaluation, "_sample", keeping)
+    demo = evaluate_policy(model, tokenizer, chosen, seed=0).columns()
+
+    class Replay:
+        name = "replay"
+
+        def lengths(self, prompts):
+            return [1 for _ in prompts]
+
+        def generate(self, prompts, sampling, seeds):
+            return [completion for group in kept for completion in group]
+
+    problems = load_problems(benchmark_named("countdown"), limit=3)
+    found = evaluate(Replay(), problems, Sampling(n=16, temperature=1.0), evaluation.KS, "countdown")
+    names = {"distinct@16": "distinct_correct"}
+    for name, values in demo.items():
+        np.testing.assert_array_equal(values, found.figures[names.get(name, name)])
+    assert 0 < demo["pass@2"].mean() < 1
 
 
 # --- what is made of it ---

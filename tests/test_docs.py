@@ -171,6 +171,22 @@ def test_links_lead_somewhere(page: Path):
             assert anchor in anchors(there), f"{page.name} links to {target}"
 
 
+def test_the_laws_route_from_an_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """What `eval --model RUN/checkpoint-* --output-dir DIR` writes is what `law DIR/entropy_reward.jsonl` fits."""
+    points = [(10 * i, 1.0 - 0.1 * i) for i in range(1, 9)]
+    rows = [
+        {"step": step, "entropy": h, "reward": 0.6 - 0.2 * math.exp(h), "source": "eval", "benchmark": "math500"}
+        for step, h in points
+    ]
+    path = tmp_path / "evaluation" / "entropy_reward.jsonl"
+    path.parent.mkdir()
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli.main(["law", str(path), "--json"]) == 0
+    fit = json.loads(capsys.readouterr().out)[0]["fit"]
+    assert fit["points"] == 8
+    assert fit["a"] == pytest.approx(0.2)
+
+
 def test_one_version_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -178,6 +194,30 @@ def test_one_version_everywhere():
     assert newest is not None
     assert {trl_entropy.__version__, citation["version"], project["version"], newest[1]} == {trl_entropy.__version__}
     assert {citation["license"], project["license"]} == {"Apache-2.0"}
+
+
+def test_one_address_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    address = urls["Repository"]
+    assert citation["repository-code"] == address
+    assert all(url.startswith(address) for url in urls.values())
+    for url, page in ((urls[name], urls[name].rpartition("/main/")[2]) for name in ("Documentation", "Changelog")):
+        assert (ROOT / page).exists(), url
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        for owner in re.findall(r"github(?:\.com)?/([\w-]+/trl-entropy)\b", notebook.read_text()):
+            assert address.endswith(f"/{owner}"), notebook.name
+
+
+def test_extras_are_installed_from_a_clone():
+    """The package is on no index: `pip install trl-entropy[...]` would find nothing."""
+    sources = [*PAGES, *(ROOT / "configs").rglob("*.yaml"), *(ROOT / "trl_entropy").rglob("*.py")]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for path in sources:
+        text = path.read_text()
+        assert "trl-entropy[" not in text, path.name
+        for names in re.findall(r'pip install[^"\n]* "\.\[([\w,-]+)\]"', text):
+            assert set(names.split(",")) <= set(extras), path.name
 
 
 def test_the_citation_names_the_papers_of_the_card():

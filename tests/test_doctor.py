@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trl_entropy import cli
+from trl_entropy import cli, doctor
 from trl_entropy.doctor import examine, render
 from trl_entropy.plan import model_shape, read_plan
 
@@ -34,10 +34,94 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_configuration_is_understood(path: Path):
-    plan = read_plan(str(path), processes=None if "processes" in path.read_text().split("\n\n")[1] else 8)
-    findings = examine(plan)
+def test_every_shipped_configuration_is_understood(path: Path, everything_installed: None):
+    findings = examine(read_plan(str(path)))
     assert findings.problems == [], render(findings)
+
+
+@pytest.fixture
+def everything_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_installed", lambda package: True)
+
+
+def test_what_is_not_installed_here_is_a_trap_not_a_refusal(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.setattr(doctor, "_installed", lambda package: False)
+    assert cli.main(["doctor", write(use_vllm=True, vllm_mode="colocate", accelerate_config="zero3")]) == 0
+    said = capsys.readouterr().out
+    assert 'use_vllm: vLLM is not installed here. pip install ".[vllm]", or set use_vllm: false (slow).' in said
+    assert 'accelerate_config zero3: DeepSpeed is not installed here. pip install ".[deepspeed]"' in said
+    monkeypatch.setattr(doctor, "_installed", lambda package: True)
+    assert cli.main(["doctor", write(use_vllm=True, vllm_mode="colocate", accelerate_config="zero3")]) == 0
+    assert "is not installed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "rounded"),
+    [
+        ({"dtype": "bfloat16"}, True),
+        ({"dtype": "auto"}, True),
+        ({"dtype": "bfloat16", "accelerate_config": "multi_gpu"}, True),
+        ({"dtype": "float32"}, False),
+        ({}, False),
+        ({"dtype": "bfloat16", "accelerate_config": "zero2"}, False),
+        ({"dtype": "bfloat16", "accelerate_config": "zero3"}, False),
+        ({"dtype": "bfloat16", "accelerate_config": "fsdp2"}, False),
+        ({"dtype": "bfloat16", "use_peft": True}, False),
+        ({"dtype": "bfloat16", "learning_rate": 1e-3}, False),
+    ],
+)
+def test_weights_that_would_round_their_updates_away(write: Write, settings: dict, rounded: bool):
+    problems = examine(read_plan(write(**settings))).problems
+    assert any("updates are rounded away. Set dtype: float32" in line for line in problems) == rounded
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "processes"),
+    [
+        ({}, [], 1),
+        ({"accelerate_config": "zero3"}, [], 8),
+        ({"accelerate_config": "single_gpu"}, [], 1),
+        ({"accelerate_config": "zero3", "num_processes": 4}, [], 4),
+        ({"accelerate_config": "zero3", "num_processes": 4}, ["--num_processes", "2"], 2),
+        ({}, ["--accelerate_config=fsdp2"], 8),
+    ],
+)
+def test_the_plan_is_for_the_processes_that_will_run(write: Write, settings: dict, words: list[str], processes: int):
+    assert read_plan(write(**settings), words).processes == processes
+
+
+def test_forgotten_processes_are_a_trap(write: Write):
+    path = write(per_device_train_batch_size=4, gradient_accumulation_steps=2, generation_batch_size=1024)
+    asked = "128 optimizer steps on each rollout are far off-policy; the papers take 8 and 16. Was --num_processes"
+    assert any(asked in line for line in examine(read_plan(path)).problems)
+    assert not any("off-policy" in line for line in examine(read_plan(path, processes=8)).problems)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--num_processes", "8", "FILE"],
+        ["--num_processes=8", "FILE", "--siren_top_p", "0.5"],
+        ["FILE", "--num_processes", "8"],
+        ["--num_processes", "8", "--config", "FILE"],
+        ["--num_processes", "8", "--config=FILE"],
+        ["--reward_funcs", "math_reward", "format_reward", "FILE", "--num_processes=8"],
+        ["--num_processes", "8", "--log_completions", "FILE"],
+    ],
+)
+def test_arguments_may_stand_before_the_file(write: Write, words: list[str], capsys: pytest.CaptureFixture):
+    path = write(siren_coef=0.005)
+    assert cli.main(["doctor", *(word.replace("FILE", path) for word in words)]) == 0
+    assert "8 process(es)" in capsys.readouterr().out
+
+
+def test_help_and_no_file(capsys: pytest.CaptureFixture):
+    assert cli.main(["doctor", "--help"]) == 0
+    assert "trl-entropy doctor CONFIG" in capsys.readouterr().out
+    assert cli.main(["doctor"]) == 2
+    assert "needs the path of a YAML file" in capsys.readouterr().err
 
 
 def test_figures_by_hand(write: Write):
@@ -63,7 +147,9 @@ def test_figures_by_hand(write: Write):
     assert "32 optimizer steps: 2 rollouts, 256 prompts" in text
     assert "at most 629 tokens a rollout (39.3 a step), 157 if" in text  # floor(2e-4 * 3145728), / 16, a quarter
     assert "about 39,322 of at most 196,608 tokens a step" in text  # 64 * 3072, a fifth
-    assert "1.02 GiB of weights in bfloat16" in text  # 152064 * 3584 * 2 / 2^30
+    assert (
+        "1.02 GiB of weights in bfloat16, 1.02 GiB of gradient (2.03 GiB more while" in text
+    )  # 152064 * 3584 * 2 / 2^30
     assert "6.96 GiB in float32" in text  # 4 * 3072 * 152064 * 4 / 2^30
 
 
@@ -71,6 +157,19 @@ def test_on_policy_is_said(write: Write):
     text = render(examine(read_plan(write(epsilon_high=0.28, gradient_accumulation_steps=4))))
     assert "Strictly on-policy" in text
     assert "epsilon_high: no effect while updates are strictly on-policy" in text
+    assert "Raise generation_batch_size (or steps_per_generation, whichever the file sets)" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("Qwen/Qwen2.5-Math-7B", "SIREN, arXiv 2509.25133: every setting is the paper's."),
+        ("Qwen/Qwen2.5-0.5B", "every setting is the paper's for 7B, another size than this model's."),
+        ("somebody/model", "every setting is the paper's for 7B, another size than this model's."),
+    ],
+)
+def test_only_the_papers_sizes_have_the_papers_settings(model: str, said: str):
+    assert said in render(examine(read_plan(str(CONFIGS / "siren.yaml"), ["--model_name_or_path", model])))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +190,10 @@ def test_on_policy_is_said(write: Write):
         ({"loss_type": "dr_grpo", "scale_rewards": "group"}, "Dr. GRPO drops that division"),
         ({"clip_cov_ratio": 2e-4, "max_completion_length": 64}, "hardly a token is selected"),
         ({"clip_cov_ratio": 0.1, "scale_rewards": "none"}, "hardly a token reaches it"),
+        (
+            {"accelerate_config": "single_gpu", "num_processes": 8},
+            "num_processes=8: no effect with accelerate_config single_gpu",
+        ),
         ({"kl_cov_ratio": 0.1, "steps_per_generation": 16, "epsilon": 0.3}, "epsilon=0.3 has no effect: KL-Cov opens"),
     ],
 )
@@ -116,6 +219,12 @@ def test_a_push_without_a_token_is_foreseen(write: Write, monkeypatch: pytest.Mo
         ({"siren_koef": 1}, "siren_koef"),
         ({"generation_batch_size": 30}, "divisible"),
         ({"siren_coef": "much"}, "much"),
+        ({"reward_funcs": ["math_rewad"]}, "'math_rewad' is not known"),
+        ({"reward_funcs": None}, "No reward was given"),
+        ({"dataset_name": "nowhere.jsonl"}, "looks like a file, but there is none"),
+        ({"dataset_name": None}, "Neither datasets nor dataset_name"),
+        ({"model_name_or_path": None}, "No model was given"),
+        ({"tools": ["nowhere.tool"]}, "could not be imported"),
     ],
 )
 def test_what_training_would_refuse_is_refused(

@@ -57,6 +57,17 @@ def test_the_weights_are_the_same_with_and_without(arguments, dataset):
     assert 0 < lines[0]["entropy"] < np.log(39)
 
 
+def test_a_log_over_several_evaluations_shows_the_last(arguments, dataset):
+    watched = train(arguments, dataset, evaluate=True, max_steps=4, logging_steps=4)
+    [row] = [row for row in watched.state.log_history if "heldout/pass_at_1" in row]
+    lines = [
+        json.loads(line) for line in Path(watched.args.output_dir, "entropy_reward.jsonl").read_text().splitlines()
+    ]
+    assert [line["step"] for line in lines] == [0, 2, 4]
+    assert len({line["entropy"] for line in lines}) == 3
+    assert row["heldout/entropy"] == pytest.approx(lines[-1]["entropy"])
+
+
 def test_random_states_modes_and_checkpointing_are_restored(arguments, dataset):
     trainer = GRPOTrainer(
         model=tiny_model(),

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResult, ModelCard
 from matplotlib.image import imread
 from peft import LoraConfig
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 from trl_entropy.card_evaluation import read_evaluations
-from trl_entropy.model_card import ENTROPY_MECHANISM, PICTURE, SIREN, loading_section, name_repository
+from trl_entropy.card_figures import BEGIN, END, PICTURE, refresh_card
+from trl_entropy.demo.worker import _USAGE
+from trl_entropy.model_card import ENTROPY_MECHANISM, SIREN, loading_section, name_repository, settings
 from trl_entropy.plots.card import plot_card
 
 
@@ -112,6 +114,106 @@ def test_plain_grpo_has_a_card_too(card_of: Train):
     text = (card_of() / "README.md").read_text()
     assert "Method: **none (plain GRPO)**" in text
     assert SIREN["id"] not in text
+    assert "trained with GRPO, a method" in text
+    assert "Cite GRPO as:" in text
+    assert "GRPO with entropy control" not in text
+
+
+def test_a_run_with_a_method_is_called_so(card_of: Train):
+    text = (card_of(siren_coef=0.1) / "README.md").read_text()
+    assert "trained with GRPO with entropy control, a method" in text
+    assert "Cite GRPO with entropy control as:" in text
+
+
+def test_the_settings_are_those_that_act(arguments: Callable[..., dict]):
+    def names(**given) -> set[str]:
+        return set(settings(EntropyGRPOConfig(**arguments(**given))))
+
+    adaptive = {"use_adaptive_entropy", "entropy_target"}
+    adaptive |= {"entropy_coef_min", "entropy_coef_max", "entropy_coef_delta"}
+    assert adaptive <= names(use_adaptive_entropy=True)
+    assert not adaptive & names()
+    guard = {"entropy_guard", "entropy_guard_low", "entropy_guard_high"}
+    assert guard <= names(siren_coef=0.1, entropy_guard="stop", entropy_guard_low=0.1)
+    assert not guard & names(siren_coef=0.1)
+    clip = {"epsilon", "epsilon_high"}
+    assert clip <= names() and clip <= names(clip_cov_ratio=0.1) and clip <= names(kl_cov_ratio=0.1, kl_cov_clip=True)
+    assert not clip & names(kl_cov_ratio=0.1)
+
+
+def test_an_evaluation_after_training_reaches_the_card(card_of: Train):
+    folder = card_of(siren_coef=0.1)
+    card = folder / "README.md"
+    before = card.read_text()
+    refresh_card(folder)
+    assert card.read_text() == before  # nothing is new
+    assert "![Entropy of this run]" in before
+
+    mine = before.replace(BEGIN, f"My own words.\n\n{BEGIN}") + "\nAnd a last word.\n"
+    card.write_text(mine.replace("library_name:", "my_key: mine\nlibrary_name:"))
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "results.json").write_text(json.dumps(evaluation(folder)))
+    refresh_card(folder)
+    text = card.read_text()
+    assert "| countdown | trained | pass@8 | 0.750 | 0.650 to 0.850 |" in text
+    assert "![Entropy and pass@k of this run]" in text
+    assert imread(folder / PICTURE).shape[1] > 1.5 * imread(folder / PICTURE).shape[0]
+    for words in ("My own words.", "And a last word.", "my_key: mine", "| `siren_coef` | `0.1` |"):
+        assert words in text
+    results = {(r.metric_name, r.metric_value) for r in ModelCard.load(card).data.eval_results}
+    assert results == {("pass@1", 0.25), ("pass@8", 0.75)}
+
+    newer = json.loads((folder / "evaluation" / "results.json").read_text().replace("0.75", "0.5"))
+    (folder / "evaluation" / "results.json").write_text(json.dumps(newer))
+    refresh_card(folder)
+    results = {(r.metric_name, r.metric_value) for r in ModelCard.load(card).data.eval_results}
+    assert results == {("pass@1", 0.25), ("pass@8", 0.5)}
+    assert card.read_text().count(BEGIN) == card.read_text().count(END) == 1
+
+
+def test_results_of_others_stay_in_the_header(card_of: Train):
+    folder = card_of(siren_coef=0.1)
+    card = ModelCard.load(folder / "README.md")
+    other = EvalResult("text-generation", "gsm8k", "gsm8k", "accuracy", 0.5, metric_name="accuracy")
+    card.data.eval_results, card.data.model_name = [other], "run"
+    card.save(folder / "README.md")
+    (folder / "evaluation" / "deep").mkdir(parents=True)
+    (folder / "evaluation" / "deep" / "results.json").write_text(json.dumps(evaluation(folder)))
+    refresh_card(folder)
+    results = {r.metric_name for r in ModelCard.load(folder / "README.md").data.eval_results}
+    assert results == {"accuracy", "pass@1", "pass@8"}
+
+
+def test_a_card_that_is_not_ours_is_left_alone(tmp_path: Path):
+    refresh_card(tmp_path)
+    (tmp_path / "README.md").write_text("# Mine\n")
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "results.json").write_text("{")
+    refresh_card(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
+    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    with pytest.raises(ValueError, match=r"results\.json is damaged .* Evaluate again"):
+        refresh_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "trained"),
+    [
+        ("FOLDER", True),
+        ("outputs/run", True),
+        ("run/", True),
+        ("elsewhere/run", False),
+        ("FOLDER/checkpoint-4", False),
+        ("Qwen/Qwen2.5-0.5B", False),
+    ],
+)
+def test_which_evaluation_is_the_runs_own(model: str, trained: bool, tmp_path: Path):
+    folder = tmp_path / "outputs" / "run"
+    (folder / "evaluation").mkdir(parents=True)
+    content = evaluation(folder)
+    content["figures"] = [{**content["figures"][0], "model": model.replace("FOLDER", str(folder))}]
+    (folder / "evaluation" / "results.json").write_text(json.dumps(content))
+    assert [found.trained for found in read_evaluations(folder)] == [trained]
 
 
 @pytest.mark.parametrize("vision", [False, True])
@@ -131,6 +233,14 @@ def test_the_card_is_renamed_for_the_repository_it_is_pushed_to(tmp_path: Path):
     name_repository(tmp_path, "me/new\\1")
     assert (tmp_path / "README.md").read_text() == 'a\nmodel_id = "me/new\\1"\nmodel_id_of_another = "old"\n'
     name_repository(tmp_path / "nothing", "me/new")
+
+
+def test_no_code_of_the_demos_card_loads_from_a_local_path(tmp_path: Path):
+    (tmp_path / "README.md").write_text(f'model_id = "{tmp_path}"\n' + _USAGE.format(folder=tmp_path))
+    name_repository(tmp_path, "me/demo")
+    text = (tmp_path / "README.md").read_text()
+    assert text.count('model_id = "me/demo"') == 2
+    assert str(tmp_path) not in text
 
 
 def test_nothing_to_draw_draws_nothing(tmp_path: Path):

@@ -53,20 +53,37 @@ class Evaluation:
 
 
 def read_evaluations(folder: str | Path) -> list[Evaluation]:
-    """Every evaluation in `folder/evaluation/*.json`, those of other models first.
+    """Every evaluation in a `results.json` below `folder/evaluation`, those of other models first.
 
-    `trl-entropy eval --model RUN --output-dir RUN/evaluation` leaves its `results.json` there.
+    `trl-entropy eval --model RUN --output-dir RUN/evaluation` leaves it there.
+
+    Raises:
+        ValueError: for a `results.json` that cannot be read; it names the file.
     """
     found = [
         _from_row(row, Path(folder))
-        for path in sorted(Path(folder).glob("evaluation/*.json"))
-        for row in json.loads(path.read_text()).get("figures", [])
+        for path in sorted(Path(folder).glob("evaluation/**/*.json"))
+        for row in _rows(path)
     ]
     return sorted(found, key=lambda evaluation: evaluation.trained)
 
 
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}). Evaluate again, or delete it.") from error
+    return content.get("figures", []) if isinstance(content, dict) else []
+
+
+def _is(model: str, folder: Path) -> bool:
+    """Whether an evaluated model is the one in the folder, also after the folder was moved with its parents."""
+    parts, own = Path(model).expanduser().parts, folder.resolve().parts
+    return Path(model).expanduser().resolve() == folder.resolve() or (bool(parts) and own[-len(parts) :] == parts)
+
+
 def _from_row(row: dict[str, Any], folder: Path) -> Evaluation:
-    trained = Path(row["model"]).resolve() == folder.resolve()
+    trained = _is(row["model"], folder)
     shown = {name: figure for name, figure in row["figures"].items() if name.startswith(_SHOWN)}
     return Evaluation(
         label="trained" if trained else row["name"],

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from .plan import Plan, model_shape
@@ -264,6 +265,13 @@ def _many_steps(plan: Plan) -> list[str]:
     ]
 
 
+def _one_process(plan: Plan) -> list[str]:
+    given = int(plan.launcher.get("num_processes") or 1)
+    if plan.launcher.get("distributed_type") != "NO" or "num_processes" not in plan.given or given == 1:
+        return []
+    return [f"num_processes={given}: no effect with accelerate_config single_gpu; take multi_gpu, zero3 or fsdp2."]
+
+
 def _rounded_away(plan: Plan) -> list[str]:
     dtype, rate = plan.model.dtype, plan.args.learning_rate
     if dtype in (None, "float32") or plan.model.use_peft or plan.sharded_by or rate >= 1e-4:
@@ -281,7 +289,8 @@ def _not_installed(plan: Plan) -> list[str]:
     if plan.args.use_vllm and not _installed("vllm"):
         lines += ['use_vllm: vLLM is not installed here. pip install ".[vllm]", or set use_vllm: false (slow).']
     if plan.sharded_by == "deepspeed" and not _installed("deepspeed"):
-        asked = plan.launcher.get("accelerate_config", "the launch")
+        file = plan.launcher.get("config_file")
+        asked = f"accelerate_config {Path(file).stem}" if file else "deepspeed"
         lines += [f'{asked}: DeepSpeed is not installed here. pip install ".[deepspeed]", or take fsdp2.']
     return lines
 
@@ -295,6 +304,7 @@ _RULES: tuple[Callable[[Plan], list[str]], ...] = (
     _not_installed,
     _rounded_away,
     _many_steps,
+    _one_process,
     _clip_on_policy,
     _few_tokens,
     _large_bonus,

@@ -113,6 +113,11 @@ def check_inputs(
     check_checkpoint(args.resume_from_checkpoint, str(args.output_dir))
 
 
+def is_on_hub(checkpoint: str | bool | None) -> bool:
+    """Whether `resume_from_checkpoint` says `hub`, the run's own repository, or `hub:user/name`."""
+    return isinstance(checkpoint, str) and (checkpoint == "hub" or checkpoint.startswith("hub:"))
+
+
 def check_checkpoint(wanted: str | bool | None, run: str) -> None:
     """Raise `IncompleteCheckpointError`, a `ValueError`, unless `resume_from_checkpoint` can be resumed from.
 
@@ -121,7 +126,7 @@ def check_checkpoint(wanted: str | bool | None, run: str) -> None:
             checked when it has been fetched.
         run: the run's `output_dir`.
     """
-    if not wanted or str(wanted).lower() == "false" or str(wanted).startswith("hub"):
+    if not wanted or str(wanted).lower() == "false" or is_on_hub(wanted):
         return
     if str(wanted).lower() == "true":
         if checkpoints.newest_complete(run)[0] is None:

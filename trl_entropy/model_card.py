@@ -1,4 +1,4 @@
-"""What a model card says about entropy control: papers, settings, figures, picture, evaluation, how to load."""
+"""What a model card says about entropy control: papers, settings, how to load; `card_figures` has the figures."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import is_peft_model
 from huggingface_hub import ModelCard
 
-from .card_evaluation import evaluation_section, read_evaluations
+from .card_evaluation import read_evaluations
+from .card_figures import figures_section, model_index
 from .config import EntropyGRPOConfig
 
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from .trainer import EntropyGRPOTrainer
 
 
-PICTURE = "entropy_control.png"
 SIREN = {
     "title": "Rethinking Entropy Regularization in Large Reasoning Models",
     "id": "2509.25133",
@@ -58,6 +58,11 @@ def paper(args: EntropyGRPOConfig) -> dict[str, str]:
     return next(iter(papers(args)), GRPOTrainer._paper)
 
 
+def name(args: EntropyGRPOConfig) -> str:
+    """What the run is to be called: `GRPO` when nothing acts on entropy."""
+    return "GRPO with entropy control" if args.entropy_methods or method_key(args) == "bonus" else "GRPO"
+
+
 def settings(args: EntropyGRPOConfig) -> dict[str, Any]:
     """The entropy settings that act, and the GRPO settings that their effect depends on."""
     own = [f.name for f in fields(EntropyGRPOConfig) if f.name.startswith(("siren_", "clip_cov_", "kl_cov_"))]
@@ -65,20 +70,25 @@ def settings(args: EntropyGRPOConfig) -> dict[str, Any]:
     acting = tuple(prefixes[name] for name in args.entropy_methods)
     names = [name for name in own if acting and name.startswith(acting)]
     names += ["entropy_scope"] if acting else []
-    names += ["loss_type", "scale_rewards", "epsilon", "epsilon_high", "beta", "entropy_coef", "top_entropy_quantile"]
+    names += ["entropy_guard", "entropy_guard_low", "entropy_guard_high"] if args.entropy_guard else []
+    names += ["loss_type", "scale_rewards"]
+    names += [] if args.kl_cov and not args.kl_cov_clip else ["epsilon", "epsilon_high"]  # KL-Cov opens the clip
+    names += ["beta", "entropy_coef"]
+    if args.use_adaptive_entropy:
+        names += ["use_adaptive_entropy", "entropy_target"]
+        names += ["entropy_coef_min", "entropy_coef_max", "entropy_coef_delta"]
+    names += ["top_entropy_quantile"]
     names += ["num_generations", "gradient_accumulation_steps", "steps_per_generation", "num_iterations"]
     names += ["temperature", "learning_rate"]
     return {name: getattr(args, name) for name in names}
 
 
-def entropy_section(args: EntropyGRPOConfig, figures: dict[str, float]) -> str:
-    """The card's "Entropy control" section: what was on, with which settings, and the last logged figures."""
-    methods = " + ".join(args.entropy_methods) or "none (plain GRPO)"
+def entropy_section(args: EntropyGRPOConfig) -> str:
+    """The card's "Entropy control" section: what was on, and with which settings."""
+    bonus = ["entropy bonus"] if args.entropy_coef or args.use_adaptive_entropy else []
+    methods = " + ".join([*args.entropy_methods, *bonus]) or "none (plain GRPO)"
     lines = ["### Entropy control", "", f"Method: **{methods}**", "", "| argument | value |", "|---|---|"]
     lines += [f"| `{name}` | `{value}` |" for name, value in settings(args).items()]
-    if figures:
-        lines += ["", "| last logged figure | value |", "|---|---|"]
-        lines += [f"| `{key}` | {value:.4g} |" for key, value in figures.items()]
     if len(papers(args)) > 1:
         others = [f"[{p['title']}](https://huggingface.co/papers/{p['id']})" for p in papers(args)[1:]]
         lines += [
@@ -92,21 +102,11 @@ def entropy_section(args: EntropyGRPOConfig, figures: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def last_figures(log_history: list[dict[str, float]]) -> dict[str, float]:
-    """The newest value of each figure that says how entropy fared."""
-    figures: dict[str, float] = {}
-    for row in log_history:
-        for key, value in row.items():
-            wanted = key in ("entropy", "reward") or key.startswith(("siren/", "cov/", "entropy/"))
-            if wanted and isinstance(value, int | float):
-                figures[key] = value
-    return figures
-
-
 def method_key(args: EntropyGRPOConfig) -> str:
     """The method's name in `trl_entropy.plots`."""
     keys = {"SIREN": "siren", "Clip-Cov": "clip_cov", "KL-Cov": "kl_cov"}
-    return next((keys[name] for name in args.entropy_methods), "bonus" if args.entropy_coef else "plain")
+    bonus = args.entropy_coef or args.use_adaptive_entropy
+    return next((keys[name] for name in args.entropy_methods), "bonus" if bonus else "plain")
 
 
 def loading_section(model_id: str, base_model: str | None, adapter: bool, vision: bool, chat: bool) -> str:
@@ -148,37 +148,36 @@ def name_repository(folder: str | Path, repo_id: str) -> None:
     """Let the card in `folder` load from `repo_id`, where the push really goes. No card: nothing to do."""
     path = Path(folder) / "README.md"
     if path.is_file():
-        path.write_text(re.sub(r'(?m)^model_id = ".*"$', lambda _: f'model_id = "{repo_id}"', path.read_text()))
+        text = path.read_text(encoding="utf-8")
+        named = re.sub(r'(?m)^model_id = ".*"$', lambda _: f'model_id = "{repo_id}"', text)
+        path.write_text(named, encoding="utf-8")
 
 
 def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
     """Complete the card that TRL wrote to `output_dir/README.md`.
 
     Added: the method with its settings and last figures, a picture, how to load, the evaluations found in the folder
-    (also as the card's model-index), our version and PEFT's. Mended: a base model or dataset that is not on the Hub.
+    (also as the card's model-index), our version and PEFT's. Mended: a base model or dataset that is not on the Hub,
+    and the name of a run without entropy control.
     """
     from . import __version__
-    from .plots.card import plot_card
 
     args, folder = trainer.args, Path(trainer.args.output_dir or ".")
     base = getattr(trainer.model.config, "_name_or_path", "") or ""
     evaluations = read_evaluations(folder)
-    curves = {evaluation.label: evaluation.pass_at for evaluation in evaluations if evaluation.pass_at}
-    drawn = plot_card(trainer.state.log_history, method_key(args), folder / PICTURE, curves)
 
     card = ModelCard.load(folder / "README.md")
     data: Any = card.data  # its attributes are the keys of the card's header
-    text = card.text
-    section = entropy_section(args, last_figures(trainer.state.log_history))
-    section += f"\n\n![Entropy and pass@k of this run]({PICTURE})" if drawn else ""
-    section += "\n\n" + evaluation_section(evaluations) if evaluations else ""
+    text = re.sub(rf"\b{re.escape(trainer._name)}\b", name(args), card.text)
+    figures = figures_section(folder, trainer.state.log_history, method_key(args), evaluations)
+    section = f"{entropy_section(args)}\n\n{figures}"
     versions = "### Framework versions\n\n"
     ours = f"- trl_entropy: {__version__}\n" + (f"- PEFT: {version('peft')}\n" if is_peft_model(trainer.model) else "")
     text = _exchange(text, re.escape(versions), lambda _: f"{section}\n\n{versions}{ours}")
     processor = trainer.processing_class
     loading = loading_section(
         trainer.hub_model_id or args.hub_model_id or str(folder),
-        base or None,
+        (Path(base).name if Path(base).is_dir() else base) or None,
         adapter=bool(is_peft_model(trainer.model)),
         vision=hasattr(processor, "image_processor"),
         chat=bool(getattr(processor, "chat_template", None)),
@@ -195,7 +194,7 @@ def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
     if is_peft_model(trainer.model):
         data.library_name = "peft"
     if evaluations:
-        data.eval_results = [result for evaluation in evaluations for result in evaluation.results()]
+        data.eval_results = model_index(evaluations)
         data.model_name = data.model_name or folder.absolute().name
     card.save(folder / "README.md")
 

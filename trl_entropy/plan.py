@@ -107,9 +107,8 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
     content = read_config(path)
     flags, words = split_arguments(["--config", path, *overrides])
     launcher = _launcher(flags)
-    planned = type(
-        "EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or int(launcher.get("num_processes") or 1)}
-    )
+    launched = 1 if launcher.get("distributed_type") == "NO" else int(launcher.get("num_processes") or 1)
+    planned = type("EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or launched})
     groups: Any = (EntropyScriptArguments, planned, ModelConfig, DatasetMixtureConfig, ColumnArguments)
     with warnings.catch_warnings(record=True) as caught, _quiet() as said, _environment():
         warnings.simplefilter("always")

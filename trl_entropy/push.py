@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from transformers import TrainingArguments
 
+from .upload import DESTINATION_FILE, staged
+
 
 if TYPE_CHECKING:
     from .trainer import EntropyGRPOTrainer
 
 
-DESTINATION_FILE = "push.json"
-# What the Trainer leaves out of a push, the note that only this machine needs, and texts that may not be public
-IGNORED = ["_*", "checkpoint-*", DESTINATION_FILE, "token_map*.jsonl"]
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 # huggingface_hub waits for ever for a server that says nothing; it retries six times
 SECONDS_OF_SILENCE = 180.0
@@ -80,13 +79,14 @@ def explain(error: BaseException) -> str:
 
     status = getattr(getattr(error, "response", None), "status_code", None)
     first_line = (str(error).strip().splitlines() or [""])[0]
-    what = f"{type(error).__name__}: {first_line}".rstrip(": ")
+    what = f"{type(error).__name__}: {first_line}".rstrip(": .")
     if isinstance(error, OfflineModeIsEnabled):
-        return f"{what}. HF_HUB_OFFLINE is set; unset it on a machine that reaches the Hub."
+        return "HF_HUB_OFFLINE is set, so the Hub was not asked. Unset it on a machine that reaches the Hub."
     if isinstance(error, LocalTokenNotFoundError):
         return f"{what}. Log in with `hf auth login`, or set HF_TOKEN."
     if status is not None:
-        return f"The Hub answered {status} ({first_line}). {_REMEDIES.get(status, _AGAIN if status >= 500 else '')}"
+        remedy = _REMEDIES.get(status, _AGAIN if status >= 500 else "")
+        return f"The Hub answered {status} ({first_line.rstrip('.')}). {remedy}".rstrip()
     if "Timeout" in type(error).__name__:
         return f"The Hub did not answer in time ({what}). {_AGAIN}"
     if any(kind.__name__ in ("TransportError", "ConnectionError") for kind in type(error).__mro__):
@@ -106,6 +106,9 @@ def patient_session() -> None:
 def push_folder(folder: str | Path, destination: Destination | None = None, token: str | None = None) -> str:
     """Upload a saved run to the Hub and return its address.
 
+    Its card is brought up to date first: figures and picture from the log, pass@k from `folder/evaluation`. Prompts,
+    completions, checkpoints and the paths of this machine stay here ([`trl_entropy.upload`]).
+
     The destination stays in the folder until the push has arrived: a second call without one repeats the first.
 
     Args:
@@ -115,13 +118,16 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
 
     Raises:
         FileNotFoundError: when the folder is none, or holds no model.
-        PushFailedError: when the push did not arrive. The folder is as it was.
+        ValueError: when an evaluation in the folder is damaged.
+        PushFailedError: when the push did not arrive. Nothing is lost, and the push can be repeated.
     """
     from huggingface_hub import HfApi
 
+    from .card_figures import refresh_card
     from .model_card import name_repository
 
     check_is_pushable(folder)
+    refresh_card(folder)
     destination = destination or Destination.remembered(folder)
     destination.remember(folder)
     try:
@@ -129,13 +135,13 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
         hub = HfApi(token=token)
         repo_id = hub.create_repo(destination.repo_id, private=destination.private, exist_ok=True).repo_id
         name_repository(folder, repo_id)
-        hub.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            commit_message="Trained with trl_entropy",
-            revision=destination.revision,
-            ignore_patterns=IGNORED,
-        )
+        with staged(folder) as stage:
+            hub.upload_folder(
+                repo_id=repo_id,
+                folder_path=stage,
+                commit_message="Trained with trl_entropy",
+                revision=destination.revision,
+            )
     # Whatever it was, the training behind it must not be lost: no kind of error may pass unexplained here
     except Exception as error:
         raise PushFailedError(

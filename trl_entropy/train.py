@@ -21,7 +21,7 @@ from trl import (
 from .config import EntropyGRPOConfig
 from .config_file import config_argument, read_config
 from .data import AnySplit, ColumnArguments, load_splits, pick_split, to_prompts
-from .inputs import REWARDS, check_inputs, imported, reward_function
+from .inputs import REWARDS, check_inputs, imported, is_on_hub, reward_function
 from .push import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 
 
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         *groups, unknown = parser.parse_args_and_config(words, return_remaining_strings=True)
         refuse_unknown_arguments(unknown)
         inputs = Inputs.load(*groups)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:  # OSError: a file or the Hub
         sys.exit(f"trl-entropy: {error}" if os.environ.get("RANK", "0") == "0" else 1)
     try:
         inputs.train()
@@ -102,10 +102,11 @@ class Inputs:
         mixture: DatasetMixtureConfig,
         columns: ColumnArguments,
     ) -> "Inputs":
-        """Check the arguments and load the data.
+        """Check the arguments, load the data, and fetch the checkpoint that `resume_from_checkpoint` names on the Hub.
 
         Raises:
-            ValueError, FileNotFoundError: as [`check_inputs`], or for a split or column that is not in the data.
+            ValueError, OSError: as [`check_inputs`], for a split or column that is not in the data, or for what cannot
+                be loaded.
         """
         check_inputs(script, args, model, mixture, columns)
         if mixture.datasets:
@@ -116,6 +117,8 @@ class Inputs:
         eval_split = None
         if args.eval_strategy != "no":
             eval_split = to_prompts(pick_split(dataset, script.dataset_test_split), columns)
+        if is_on_hub(args.resume_from_checkpoint):
+            args.resume_from_checkpoint = fetch_checkpoint(cast(str, args.resume_from_checkpoint), args)
         return cls(script, args, model, train_split, eval_split)
 
     def train(self) -> "EntropyGRPOTrainer":
@@ -139,9 +142,6 @@ class Inputs:
         problem = open_repository(args)
         if problem:
             print(f"trl-entropy: {problem}", file=sys.stderr)
-        checkpoint = args.resume_from_checkpoint
-        if isinstance(checkpoint, str) and (checkpoint == "hub" or checkpoint.startswith("hub:")):
-            checkpoint = fetch_checkpoint(checkpoint, args)
         trainer = EntropyGRPOTrainer(
             model=cast(str, model.model_name_or_path),
             reward_funcs=rewards,
@@ -152,7 +152,7 @@ class Inputs:
             peft_config=get_peft_config(model),
             tools=[imported(path, "tools") for path in script.tools or []] or None,
         )
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         save_and_push(trainer, script.dataset_name, destination)
         return trainer
 

@@ -26,6 +26,13 @@ def test_images_are_drawn_of_what_was_logged(tmp_path):
     assert list(draw_figures([{"step": 1, "reward": 1.0}], "plain", tmp_path)) == ["reward"]
 
 
+def test_what_the_law_cannot_fit_is_left_out_of_the_figures(tmp_path):
+    still = [{"step": i, "entropy": 1 - i / 20, "reward": 0.7} for i in range(1, 11)]
+    assert "law" in draw_figures(still, "plain", tmp_path)  # the points, and "no fit"
+    wide = [{"step": i, "entropy": 30.0 + i, "reward": i / 20} for i in range(1, 11)]
+    assert list(draw_figures(wide, "plain", tmp_path)) == ["entropy", "reward"]
+
+
 def test_tensorboard_gets_the_metrics_in_groups_and_the_figures_as_images(arguments, dataset, tmp_path):
     pytest.importorskip("tensorboard", reason="the tensorboard package is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -51,6 +51,16 @@ def test_an_unfit_fit_is_not_logged():
     assert not trainer._metrics["train"]
 
 
+def test_a_reward_that_stands_still_or_an_entropy_in_bits_does_not_stop_training(caplog):
+    trainer = fake_trainer()
+    callback = EntropyLawCallback(trainer, every=1, warmup=8)
+    feed(callback, np.linspace(1.0, 0.3, 25), np.full(25, 0.7))
+    assert callback.fit.reasons == ("reward is constant at 0.7",)
+    feed(callback, np.linspace(40.0, 30.0, 10), np.linspace(0, 1, 10))
+    assert "No forecast of the entropy law: entropy reaches 40" in caplog.text
+    assert not trainer._metrics["train"]
+
+
 def test_a_resumed_run_takes_up_its_points_and_skips_what_is_not_a_point():
     callback = EntropyLawCallback(fake_trainer())
     history = [{"entropy": 1.0, "reward": 0.1}, {"loss": 1.0}, {"entropy": None, "reward": 0.2}, {"eval_reward": 0.3}]

@@ -34,7 +34,7 @@ STRATEGIES = {
     "zero3": ("DistributedType.DEEPSPEED", {"use_cpu": False, "ddp_backend": "gloo"}),
 }
 needs_deepspeed = pytest.mark.skipif(
-    find_spec("deepspeed") is None, reason='DeepSpeed is not installed: pip install "trl-entropy[deepspeed]"'
+    find_spec("deepspeed") is None, reason='DeepSpeed is not installed: pip install ".[deepspeed]"'
 )
 
 

@@ -97,16 +97,64 @@ def test_bad_data_is_refused(tmp_path):
         load_problems(own, str(tmp_path / "missing.jsonl"))
     with pytest.raises(ValueError, match=r"'question', 'answer'.*--problem-column"):
         load_problems(own, write(tmp_path / "a.jsonl", [{"question": "x", "answer": "1"}]))
-    with pytest.raises(ValueError, match="row 1: an empty"):
-        load_problems(own, write(tmp_path / "b.jsonl", [{"q": "x", "a": "1"}, {"q": "x", "a": " "}]))
+    with pytest.raises(ValueError, match="none of its 2 rows has both a 'q' and an 'a'"):
+        load_problems(own, write(tmp_path / "b.jsonl", [{"q": "x", "a": None}, {"q": "x", "a": " "}]))
     with pytest.raises(ValueError, match="no rows"):
         load_problems(own, write(tmp_path / "c.json", []))
     (tmp_path / "d.json").write_text("{")
-    with pytest.raises(ValueError, match="not valid JSON"):
+    with pytest.raises(ValueError, match=r"d.json:1 is not valid JSON"):
         load_problems(own, str(tmp_path / "d.json"))
+    (tmp_path / "e.jsonl").write_text('{"q": "x", "a": "1"}\n\n{"q": 1')
+    with pytest.raises(ValueError, match=r"e.jsonl:3 is not valid JSON"):
+        load_problems(own, str(tmp_path / "e.jsonl"))
+    (tmp_path / "f.parquet").write_text("no")
+    with pytest.raises(ValueError, match=r"f.parquet cannot be read as parquet"):
+        load_problems(own, str(tmp_path / "f.parquet"))
+    (tmp_path / "g.csv").write_bytes(b"q,a\n\xff,1\n")
+    with pytest.raises(ValueError, match=r"g.csv cannot be read as csv"):
+        load_problems(own, str(tmp_path / "g.csv"))
     with pytest.raises(ValueError, match=r"not a \.json"):
         load_problems(own, str(tmp_path))
     with pytest.raises(ValueError, match="known ones are aime24"):
         benchmark_named("aime2024")
     with pytest.raises(ValueError, match="limit"):
         load_problems(benchmark_named("countdown"), limit=0)
+
+
+def test_rows_without_a_question_or_an_answer_are_left_out_and_counted(tmp_path, caplog):
+    rows = [
+        {"q": "x"},
+        {"q": "x", "a": "1"},
+        {"q": " ", "a": "1"},
+        {"q": "y", "a": None},
+        {"a": "1"},
+        {"q": "z", "a": 2},
+    ]
+    own = Benchmark("own", "", "test", ("q",), ("a",), prompt="{problem}")
+    problems = load_problems(own, write(tmp_path / "a.jsonl", rows))
+    assert [(p.id, p.prompt, p.gold) for p in problems] == [("1:1", "x", "1"), ("5:5", "z", "2")]
+    assert "4 of 6 rows have no 'q' or no 'a' and are left out (row 0, 2, 3, 4, counted from 0)" in caplog.text
+
+
+def test_line_separators_inside_strings_and_byte_order_marks(tmp_path):
+    own = Benchmark("own", "", "test", ("q",), ("a",), prompt="{problem}")
+    strange = "one\u2028two\u0085three\x0bfour"
+    lines = json.dumps({"q": strange, "a": "1"}, ensure_ascii=False) + "\n"
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8-sig")
+    assert [p.prompt for p in load_problems(own, str(tmp_path / "a.jsonl"))] == [strange]
+    (tmp_path / "b.csv").write_text(f'q,a\n"{strange}\nfive",1\n', encoding="utf-8-sig")
+    assert [p.prompt for p in load_problems(own, str(tmp_path / "b.csv"))] == [strange + "\nfive"]
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("Couldn't reach the Hub\nlong"), ValueError("Unknown split"), OSError()]
+)
+def test_a_data_set_that_cannot_be_reached_is_one_line(monkeypatch, error):
+    def load_dataset(*_, **__):
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(ValueError, match="cannot be read from the Hub") as raised:
+        load_problems(benchmark_named("math500"))
+    assert "\n" not in str(raised.value)
+    assert "--dataset FILE" in str(raised.value)

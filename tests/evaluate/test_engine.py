@@ -171,3 +171,52 @@ def test_gradient_checkpointing_and_modes_are_restored():
     assert model.is_gradient_checkpointing
     assert model.training
     assert not model.model.layers[0].training
+
+
+def test_the_models_own_generation_settings_do_not_leak_into_the_samples():
+    plain, penalised = tiny_model(), tiny_model()
+    own = penalised.generation_config
+    own.update(repetition_penalty=50.0, no_repeat_ngram_size=1, typical_p=0.1, min_p=0.9, epsilon_cutoff=0.5, top_k=1)
+    own.update(bad_words_ids=[[5], [6]], suppress_tokens=[7, 8], min_new_tokens=9)
+    for sampling in (SAMPLING, Sampling(n=1, temperature=0.0, max_new_tokens=12)):
+        expected, found = (
+            TransformersEngine(model, tiny_tokenizer()).generate(["a b c"] * 6, sampling, [1] * 6)
+            for model in (plain, penalised)
+        )
+        assert found == expected
+    assert penalised.generation_config is own
+    assert own.repetition_penalty == 50.0
+
+
+def test_damaged_stores_are_named_or_drawn_again(engine, tmp_path, caplog):
+    whole = draw(engine, PROBLEMS, SAMPLING, 3, SampleStore(tmp_path, {"seed": 3}))
+    path, settings = tmp_path / "samples.jsonl", tmp_path / "eval_settings.json"
+    lines = path.read_text().splitlines()
+    foreign = '{"problem": 1, "sample": 0, "text": 1, "tokens": 2, "truncated": true, "entropy": null}'
+    damaged = [*lines[:2], '{"problem": 0}', "nonsense", foreign, *lines[5:]]
+    path.write_bytes("\n".join(damaged).encode() + b"\n\xff\n")
+    again = SampleStore(tmp_path, {"seed": 3})
+    assert len(again.samples) == len(lines) - 3
+    for number in (3, 4, 5, len(lines) + 1):
+        assert f"{path}:{number}: not a sample; it is drawn again" in caplog.text
+    assert draw(engine, PROBLEMS, SAMPLING, 3, again) == whole
+    for content in ("", "[]", "{"):
+        settings.write_text(content)
+        with pytest.raises(ValueError, match=r"eval_settings.json is damaged.*--overwrite"):
+            SampleStore(tmp_path, {"seed": 3})
+    assert SampleStore(tmp_path, {"seed": 3}, overwrite=True).samples == {}
+    settings.write_text("")
+    SampleStore(tmp_path, {"seed": 4})  # no sample was drawn under them
+    assert json.loads(settings.read_text()) == {"seed": 4}
+
+
+def test_settings_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    SampleStore(tmp_path, {"seed": 3})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        SampleStore(tmp_path, {"seed": 4}, overwrite=True)
+    assert json.loads((tmp_path / "eval_settings.json").read_text()) == {"seed": 3}

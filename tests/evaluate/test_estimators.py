@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from trl_entropy.evaluate import bootstrap_interval, distinct_correct, intervals, maj_at_k, pass_at_k
+from trl_entropy.evaluate import bootstrap_interval, distinct_correct, intervals, maj_at_k, paired_test, pass_at_k
+from trl_entropy.evaluate.intervals import paired_ratio_test
 
 
 def brute_pass(n, c, k):
@@ -151,3 +152,40 @@ def test_paired_test():
 def test_importing_the_estimators_does_not_import_torch():
     code = "import sys, trl_entropy.evaluate as e; e.pass_at_k(4, 1, 2); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_ratio_is_resampled_as_a_ratio():
+    values, weights = np.array([1.0, 3.0, 2.0]), np.array([1.0, 3.0, 4.0])
+    low, high = bootstrap_interval(values, weights=weights)
+    draws = np.random.default_rng(0).integers(3, size=(10_000, 3))
+    ratios = (values * weights)[draws].sum(1) / weights[draws].sum(1)
+    assert (low, high) == pytest.approx(tuple(np.quantile(ratios, [0.025, 0.975])))
+    assert bootstrap_interval(values, weights=np.full(3, 7.0)) == pytest.approx(bootstrap_interval(values))
+    for bad in ([1.0, 1.0], [1.0, 0.0, 1.0]):
+        with pytest.raises(ValueError, match="positive weight"):
+            bootstrap_interval(values, weights=bad)
+
+
+def test_a_test_of_ratios_equals_enumeration_and_with_equal_weights_the_paired_test():
+    a, b = np.array([0.1, 0.4, 0.3, 0.9]), np.array([0.5, 0.2, 0.6, 1.0])
+    same = paired_ratio_test(a, b, np.ones(4), np.ones(4))
+    plain = paired_test(a, b)
+    assert (same.difference, same.low, same.high) == pytest.approx((plain.difference, plain.low, plain.high))
+    assert same.p_value == plain.p_value
+    wa, wb = np.array([1.0, 5.0, 2.0, 1.0]), np.array([2.0, 1.0, 1.0, 4.0])
+    found = paired_ratio_test(a, b, wa, wb)
+    assert found.difference == pytest.approx((b @ wb) / wb.sum() - (a @ wa) / wa.sum())
+    hits = 0
+    for flips in itertools.product([0, 1], repeat=4):
+        swap = np.array(flips, dtype=bool)
+        first, second = np.where(swap, b, a), np.where(swap, a, b)
+        first_weights, second_weights = np.where(swap, wb, wa), np.where(swap, wa, wb)
+        statistic = (second @ second_weights) / second_weights.sum() - (first @ first_weights) / first_weights.sum()
+        hits += abs(statistic) >= abs(found.difference) * (1 - 1e-12)
+    assert found.p_value == pytest.approx(hits / 16)
+    many = np.random.default_rng(0).normal([[0], [2]], size=(2, 40))
+    assert paired_ratio_test(many[0], many[1], np.ones(40), np.full(40, 2.0), resamples=500).p_value == pytest.approx(
+        1 / 501
+    )
+    with pytest.raises(ValueError, match="4 problems against 3"):
+        paired_ratio_test(a, b[:3], wa, wb[:3])

@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import os
+import shutil
 import sys
 import types
 
+import numpy
 import pandas
 import pytest
 import torch
@@ -13,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy.commands import eval as command
 from trl_entropy.evaluate import models, results, transformers_engine
+from trl_entropy.evaluate.sampling import Completion
 from trl_entropy.evaluate.transformers_engine import adapter_base, load_transformers
 
 
@@ -59,7 +63,8 @@ def test_two_models_two_seeds(folder, tmp_path, capsys):
     assert [g["name"] for g in found["figures"]] == ["run-0/checkpoint-20", "run-1/checkpoint-20"]
     for name, figure in found["figures"][0]["figures"].items():
         per_seed = [run["figures"][name]["mean"] for run in found["runs"][:2]]
-        assert figure["mean"] == pytest.approx(sum(per_seed) / 2)
+        if name != "entropy":  # a mean over tokens, of which a seed may have more
+            assert figure["mean"] == pytest.approx(sum(per_seed) / 2)
         assert figure["low"] <= figure["mean"] + 1e-12
     entropy = next(row for row in found["comparisons"] if row["figure"] == "entropy")
     means = [group["figures"]["entropy"]["mean"] for group in found["figures"]]
@@ -76,8 +81,16 @@ def test_two_models_two_seeds(folder, tmp_path, capsys):
     assert "p (paired)" in table
     assert (out / "pass_at_k.png").stat().st_size > 5_000
     points = [json.loads(line) for line in (out / "entropy_reward.jsonl").read_text().splitlines()]
-    assert [(p["step"], p["source"]) for p in points] == [(20, "eval")] * 4
-    assert points[0]["entropy"] == pytest.approx(found["runs"][0]["figures"]["entropy"]["mean"])
+    assert [(p["step"], p["run"].split("/")[-1], p["seeds"]) for p in points] == [
+        (20, "run-0 own", [0, 1]),
+        (20, "run-1 own", [0, 1]),
+    ]
+    assert [p["entropy"] for p in points] == pytest.approx(means)
+    tokens, sums = 0, 0.0
+    for path in out.glob("*run-0*/own/seed-*/samples.parquet"):
+        frame = pandas.read_parquet(path)
+        tokens, sums = tokens + frame["tokens"].sum(), sums + (frame["tokens"] * frame["entropy"]).sum()
+    assert points[0]["entropy"] == pytest.approx(sums / tokens)  # a token counts alike in every sample, problem, seed
 
     def no_model(*_, **__):
         raise AssertionError("a finished evaluation loads no model")
@@ -104,13 +117,19 @@ def test_two_models_two_seeds(folder, tmp_path, capsys):
         (["--dataset", "missing.jsonl"], "no file missing.jsonl"),
         (["--dataset", "OWN", "--answer-column", "gold"], "--answer-column"),
         (["--benchmark", "countdown", "--output-dir", "OWN"], "is a file"),
+        (["--benchmark", "countdown", "--output-dir", "OWN/x/y"], "is a file"),
+        (["--benchmark", "countdown", "--dtype", "foo"], "--dtype 'foo'.*float32"),
+        (["--benchmark", "countdown", "--device", "cuda:99"], "--device 'cuda:99' cannot be used.*cpu"),
+        (["--benchmark", "countdown", "--device", "foo"], "--device 'foo' cannot be used"),
+        (["--benchmark", "countdown", "--temperature", "nan"], "temperature must be 0"),
+        (["--benchmark", "countdown", "--temperature", "inf"], "temperature must be 0"),
         (["--benchmark", "countdown", "--engine", "vllm"], "needs vLLM"),
     ],
 )
 def test_bad_input_is_refused_before_a_model_is_loaded(folder, tmp_path, monkeypatch, arguments, word):
     monkeypatch.setattr(transformers_engine, "load_transformers", None)
     monkeypatch.chdir(tmp_path)
-    own = [str(folder / "own.jsonl") if a == "OWN" else a for a in arguments]
+    own = [str(a).replace("OWN", str(folder / "own.jsonl")) for a in arguments]
     engine = [] if "--engine" in arguments else ["--engine", "transformers"]
     with pytest.raises((ValueError, FileNotFoundError), match=word):
         run("--model", folder / "run-0/checkpoint-20", *engine, *own)
@@ -181,15 +200,120 @@ def test_vllm_is_asked_as_it_wants_to_be(folder, monkeypatch):
 
 def test_law_points_read_as_the_law_reads_them(folder, tmp_path):
     from trl_entropy.evaluate.run import Evaluation
-    from trl_entropy.runlog import read_run
+    from trl_entropy.law.runs import law_of_run
+    from trl_entropy.runlog import read_runs
 
-    figures = {"avg@2": pandas.Series([0.0, 1.0]).to_numpy(), "entropy": pandas.Series([0.5, 0.7]).to_numpy()}
-    evaluations = [Evaluation(f"run/checkpoint-{s}", "own", 0, [], [], [], figures) for s in (10, 20)]
-    rows = results.law_rows(evaluations)
-    assert [(r["step"], r["entropy"], r["reward"]) for r in rows] == [(10, 0.6, 0.5), (20, 0.6, 0.5)]
-    results.append_jsonl(tmp_path / "entropy_reward.jsonl", rows)
-    found = read_run(tmp_path)
-    assert {"law_pairs/entropy", "law_pairs/reward"} <= set(found.metrics)
+    def figures(reward, *entropy_and_tokens):
+        entropy, tokens = numpy.array(entropy_and_tokens, dtype=float).T
+        return {"avg@2": numpy.array([0.0, reward]), "tokens": tokens, "entropy": entropy}
+
+    several = [
+        Evaluation(f"{run}/checkpoint-{s}", "own", seed, [], [], [], figures(1.0 - seed, (0.5, 10), (0.7 + seed, 30)))
+        for run in ("grpo", "siren")
+        for s in (10, 20)
+        for seed in (0, 1)
+    ]
+    rows = results.law_rows(several)
+    assert [(r["run"], r["step"], r["reward"]) for r in rows] == [
+        ("grpo own", 10, 0.25), ("grpo own", 20, 0.25), ("siren own", 10, 0.25), ("siren own", 20, 0.25),
+    ]  # fmt: skip
+    pooled = (2 * 0.5 * 10 + 0.7 * 30 + 1.7 * 30) / 80  # both seeds' tokens
+    assert [r["entropy"] for r in rows] == pytest.approx([pooled] * 4)
+    points = tmp_path / "grpo" / "entropy_reward.jsonl"
+    points.parent.mkdir()
+    results.append_jsonl(points, rows)
+    assert [(run.name, run.metrics["entropy"].steps) for run in read_runs(points)] == [
+        ("grpo own", [10, 20]), ("siren own", [10, 20]),
+    ]  # fmt: skip
+    assert [run.name for run in read_runs(points.parent)] == ["grpo own", "siren own"]  # nothing else in the folder
+    (points.parent / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n')
+    [run] = read_runs(points.parent)
+    assert "'grpo own' is used" in str(run.problems[0])
+    law = law_of_run(run)  # two points, but the training log has none
+    assert (law.fit.points, law.source) == (
+        2, "law_pairs/entropy and law_pairs/reward (no entropy and no reward in the training log)",
+    )  # fmt: skip
+
+
+def test_a_damaged_or_unknown_model_is_one_line(folder, tmp_path, monkeypatch):
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text((folder / "run-0/checkpoint-20/config.json").read_text())
+    arguments = ["--dataset", folder / "own.jsonl", "--n", 1, "--output-dir", tmp_path / "out", *QUICK]
+    for model in (tmp_path / "bare", "nobody/nothing"):
+        with pytest.raises(ValueError, match="cannot be loaded") as raised:
+            run("--model", model, *arguments)
+        assert "\n" not in str(raised.value)
+
+
+def test_other_prompts_or_another_training_are_not_taken_for_the_old_ones(folder, tmp_path, capsys):
+    model, own = tmp_path / "model", tmp_path / "own.jsonl"
+    shutil.copytree(folder / "run-0/checkpoint-20", model)
+    own.write_text((folder / "own.jsonl").read_text())
+    arguments = ["--model", model, "--dataset", own, "--n", 2, "--output-dir", tmp_path / "out", *QUICK]
+    assert run(*arguments) == 0
+    first = json.loads((tmp_path / "out" / "results.json").read_text())["figures"]
+    (model / "metrics.jsonl").write_text("{}")  # a log beside the model decides nothing
+    os.utime(model / "model.safetensors")
+    own.write_text(own.read_text().replace('"answer": "0"', '"answer": "9"'))
+    assert run(*arguments) == 0  # another gold is graded again, on the same samples
+
+    own.write_text(own.read_text().replace("a b", "b a"))
+    with pytest.raises(ValueError, match="problems_sha256"):
+        run(*arguments)
+    own.write_text((folder / "own.jsonl").read_text())
+    shutil.copy(folder / "run-1/checkpoint-20/model.safetensors", model)
+    with pytest.raises(ValueError, match="model_sha256"):
+        run(*arguments)
+    assert run(*arguments, "--overwrite") == 0
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["figures"] != first
+    samples = next((tmp_path / "out").glob("*/own/seed-0/samples.jsonl"))
+    before = samples.stat().st_mtime_ns
+    assert run(*arguments, "--overwrite") == 0  # same settings: drawn again all the same
+    assert samples.stat().st_mtime_ns > before
+
+
+def test_a_large_file_is_fingerprinted_in_all_its_parts(tmp_path):
+    path, size = tmp_path / "model.safetensors", 40 << 20
+    path.write_bytes(bytes(size))
+    prints = {models.fingerprint(str(tmp_path))}
+    for place in (0, size // 3, size - 70_000):
+        content = bytearray(size)
+        content[place : place + 65_536] = b"x" * 65_536
+        path.write_bytes(content)
+        prints.add(models.fingerprint(str(tmp_path)))
+    assert len(prints) == 4
+    assert models.fingerprint("Qwen/Qwen2.5-0.5B") is None
+
+
+def test_unreadable_golds_are_named(folder, tmp_path, capsys):
+    from trl_entropy.evaluate.grading import Grade
+    from trl_entropy.evaluate.problems import Problem
+    from trl_entropy.evaluate.run import Evaluation
+
+    problems = [Problem("0:x", "?", "?!"), Problem("1:y", "?", "1")]
+    grades = [[Grade("1", "unparsed_gold", False, "text 1")], [Grade("1", "equal", True, "right")]]
+    evaluation = Evaluation("m", "own", 0, problems, [[], []], grades, {"avg@1": numpy.array([0.0, 1.0])})
+    assert evaluation.unreadable_golds == ["0:x"]
+    [row] = results.results([evaluation], {})["runs"]
+    assert row["unreadable_golds"] == {"share": 0.5, "problems": ["0:x"]}
+    (tmp_path / "own.jsonl").write_text(json.dumps({"question": "a", "answer": "x" * 3000}) + "\n")
+    texts = lambda *_: [Completion(r"\boxed{1}", 3, False, 0.5)]  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers_engine.TransformersEngine, "generate", texts)
+        out = tmp_path / "out"
+        quick = [option for option in QUICK if option != "--quiet"]
+        run(
+            "--model",
+            folder / "run-0/checkpoint-20",
+            "--dataset",
+            tmp_path / "own.jsonl",
+            "--n",
+            1,
+            "--output-dir",
+            out,
+            *quick,
+        )
+    assert "the gold answer of 1 of 1 problems cannot be read" in capsys.readouterr().err
 
 
 def test_help_explains_itself(capsys):

@@ -99,3 +99,23 @@ def test_missing_entropy_is_left_out_of_the_summary(grades):
 def test_unequal_sample_counts_are_refused(grades):
     with pytest.raises(ValueError, match="same number"):
         problem_figures([grades[0], grades[0][:2]], [[], []], [1])
+
+
+def test_entropy_is_a_mean_over_tokens(grades):
+    """9 tokens at 0.5 nats and 1 at 1.5 in each sample of the first problem, 30 at 2.0 in the second."""
+    n = len(TEXTS)
+    short = [Completion("", 9 if i % 2 else 1, False, 0.5 if i % 2 else 1.5) for i in range(n)]
+    long = [Completion("", 30, False, 2.0)] * n
+    figures = problem_figures([grades[0], grades[0]], [short, long], [1])
+    odd, even = n // 2, n - n // 2
+    first = (odd * 9 * 0.5 + even * 1 * 1.5) / (odd * 9 + even)
+    assert figures["entropy"] == pytest.approx([first, 2.0])
+    tokens = odd * 9 + even, 30 * n
+    pooled = (tokens[0] * first + tokens[1] * 2.0) / sum(tokens)
+    figure = summary(figures)["entropy"]
+    assert figure["mean"] == pytest.approx(pooled)
+    assert figure["low"] == pytest.approx(first)  # a resample may hold one problem only
+    assert figure["high"] == pytest.approx(2.0)
+    other = {**figures, "entropy": figures["entropy"] + 1, "tokens": 3 * figures["tokens"]}
+    both = mean_over_seeds([figures, other])
+    assert both["entropy"] == pytest.approx(figures["entropy"] + 0.75)  # three quarters of the tokens are the other's

@@ -41,6 +41,8 @@ def test_the_tasks_ask_for_the_benchmarks_data_and_samples(path):
     assert (merged["dataset_path"], merged["test_split"]) == (benchmark.hub_id, benchmark.split)
     assert merged["repeats"] == merged["filter_list"][0]["filter"][0]["k"] == benchmark.n
     assert merged["generation_kwargs"]["temperature"] == benchmark.temperature
+    neutral = {"top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}  # unset, the model's own would decide
+    assert neutral.items() <= merged["generation_kwargs"].items()
     assert merged["generation_kwargs"]["max_gen_toks"] == benchmark.max_new_tokens
 
 

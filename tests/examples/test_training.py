@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 
 from trl_entropy import EntropyGRPOTrainer, train
 from trl_entropy.examples.tools import calculator
+from trl_entropy.init import SYSTEM_PROMPT
 
 from .tiny import byte_tokenizer, save_chat_model, save_vision_model
 
@@ -64,13 +65,19 @@ def questions(path: Path, **columns) -> str:
     return str(path)
 
 
-def test_math_with_a_base_model(train_example: Train, tmp_path: Path):
+def test_math_with_a_base_model(train_example: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = questions(tmp_path / "math.jsonl", prompt=["1 + 1 = ", "2 + 3 = "] * 4, solution=["2", "5"] * 4)
-    model = save_chat_model(tmp_path / "model")
-    (model / "chat_template.jinja").unlink(missing_ok=True)  # a base model has none
+    asked = []
+    generate = GRPOTrainer._generate
+    monkeypatch.setattr(
+        GRPOTrainer, "_generate", lambda self, prompts: asked.extend(prompts) or generate(self, prompts)
+    )
+    model = save_chat_model(tmp_path / "model")  # Qwen2.5's base models ship a chat template, too
     folder = train_example("example_math_base", model_name_or_path=str(model), dataset_name=data)
     assert len(log(folder, "siren/anchor")) == 2
     assert log(folder, "reward") == [0.0]
+    assert {prompt[0]["content"] for prompt in asked} == {SYSTEM_PROMPT}
+    assert {prompt[1]["role"] for prompt in asked} == {"user"}
 
 
 def test_code_from_the_shipped_file(train_example: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -118,7 +125,7 @@ def test_an_agent_calls_its_tool(train_example: Train, tmp_path: Path, monkeypat
 
 def test_an_unknown_tool_is_refused(train_example: Train, tmp_path: Path):
     data = questions(tmp_path / "sums.jsonl", question=["1?"], answer=["#### 1"])
-    with pytest.raises(ValueError, match=r"tools: 'trl_entropy\.examples\.tools\.abacus' could not be imported"):
+    with pytest.raises(SystemExit, match=r"tools: 'trl_entropy\.examples\.tools\.abacus' could not be imported"):
         train_example(
             "example_tools", dataset_name=data, dataset_config=None, tools=["trl_entropy.examples.tools.abacus"]
         )

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import HfApi, get_session
+from huggingface_hub import HfApi, ModelCard, get_session
 from transformers import AutoModelForCausalLM
 
 from tests.conftest import tiny_model
 from trl_entropy import cli, push
+from trl_entropy.card_figures import BEGIN, END
 from trl_entropy.push import DESTINATION_FILE, Destination, PushFailedError, push_folder
 
+from .conftest import CARD
 from .stub import Hub
 
 
@@ -87,8 +89,65 @@ def test_offline(hub: Hub, saved_run: Path, monkeypatch: pytest.MonkeyPatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(PushFailedError, match="HF_HUB_OFFLINE is set"):
+    with pytest.raises(PushFailedError) as failure:
         push_folder(saved_run)
+    assert "failed. HF_HUB_OFFLINE is set, so the Hub was not asked. Unset it on" in str(failure.value)
+    assert ".." not in str(failure.value).replace(str(saved_run), "")
+
+
+def test_completions_and_local_paths_stay_here(hub: Hub, saved_run: Path):
+    secret = "/data/people/me/models/base"
+    texts = [
+        "evaluation/me--run/math500/seed-0/samples.parquet",
+        "evaluation/me--run/math500/seed-0/samples.jsonl",
+        "completions/completions_00001.parquet",
+        "token_map.jsonl",
+        "token_map-1.jsonl",
+    ]
+    settings = {"model": secret, "arguments": {"output_dir": f"{secret}/run", "reward_weights": [1.0]}}
+    ours = {
+        "settings.json": json.dumps(settings),
+        "entropy_reward.jsonl": json.dumps({"step": 1, "model": secret}) + "\n" + '{"step": 2, "mod',
+        "evaluation/results.json": json.dumps({"figures": [{"model": secret, "name": "models/base", "figures": {}}]}),
+        "evaluation/me--run/math500/seed-0/eval_settings.json": json.dumps({"model": secret}),
+    }
+    for name, text in {**dict.fromkeys(texts, "a completion"), **ours}.items():
+        (saved_run / name).parent.mkdir(parents=True, exist_ok=True)
+        (saved_run / name).write_text(text)
+    push_folder(saved_run)
+    files = hub.files["someone/my-run"]
+    assert not set(texts) & set(files)
+    assert set(ours) <= set(files)
+    assert not [name for name, data in files.items() if b"/data/people" in data]
+    assert json.loads(files["settings.json"]) == {
+        "model": "base",
+        "arguments": {"output_dir": "run", "reward_weights": [1.0]},
+    }
+    assert files["entropy_reward.jsonl"] == b'{"step": 1, "model": "base"}\n'
+    assert all((saved_run / name).read_text() == text for name, text in ours.items())  # as it was
+
+
+def test_a_push_brings_the_card_up_to_date(hub: Hub, saved_run: Path):
+    (saved_run / "README.md").write_text(CARD + f"\nmine\n\n{BEGIN}\nold\n{END}\n\nmine too\n")
+    rows = [{"step": step, "entropy": 1 / step, "reward": 0.5} for step in (1, 2, 4)]
+    (saved_run / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (saved_run / "settings.json").write_text(json.dumps({"method": "siren+bonus"}))
+    (saved_run / "evaluation").mkdir()
+    figures = {name: {"mean": mean, "low": 0.1, "high": 0.9} for name, mean in (("pass@1", 0.25), ("pass@8", 0.75))}
+    row = {"model": str(saved_run), "name": "me", "benchmark": "math500", "figures": figures}
+    (saved_run / "evaluation" / "results.json").write_text(json.dumps({"figures": [row]}))
+    assert cli.main(["push", str(saved_run)]) == 0
+    files = hub.files["someone/my-run"]
+    card = ModelCard(files["README.md"].decode())
+    assert "| `entropy` | 0.25 |" in card.text
+    assert "| math500 | trained | pass@8 | 0.750 | 0.100 to 0.900 |" in card.text
+    assert "mine\n" in card.text and "mine too" in card.text and "old" not in card.text
+    assert "![Entropy and pass@k of this run]" in card.text
+    assert sorted((r.metric_name, r.metric_value) for r in card.data.eval_results) == [
+        ("pass@1", 0.25),
+        ("pass@8", 0.75),
+    ]
+    assert files["entropy_control.png"].startswith(b"\x89PNG")
 
 
 def test_a_private_repository_is_private_and_stays_readable_for_its_owner(hub: Hub, saved_run: Path):

@@ -136,11 +136,11 @@ def test_a_run_goes_on_from_the_hub_as_if_it_had_not_stopped(hub: Hub, run: Run,
 
 def test_no_checkpoint_on_the_hub(hub: Hub, run: Run):
     hub.files["someone/empty"], hub.private["someone/empty"] = {"README.md": b""}, None
-    with pytest.raises(ValueError, match="holds no checkpoint"):
+    with pytest.raises(SystemExit, match="holds no checkpoint"):
         run(resume_from_checkpoint="hub:someone/empty")
-    with pytest.raises(ValueError, match="could not be read"):
+    with pytest.raises(SystemExit, match="could not be read"):
         run(resume_from_checkpoint="hub:someone/unknown")
-    with pytest.raises(ValueError, match="needs hub_model_id"):
+    with pytest.raises(SystemExit, match="needs hub_model_id"):
         run(resume_from_checkpoint="hub")
 
 

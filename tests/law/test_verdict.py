@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trl_entropy.law import fit_entropy_law, forecast_entropy_law
-from trl_entropy.law.verdict import drawdown, noise_share
+from trl_entropy.law.verdict import bend, drawdown, noise_share
 
 from .test_fit import falling_entropy
 
@@ -69,10 +69,24 @@ def test_points_that_bend_away_from_the_law():
     assert "bend away" in reasons
 
 
-def test_constant_reward():
-    fit = fit_entropy_law(H, np.full(100, 0.4))
-    assert fit.verdict == "unfit"
+@pytest.mark.parametrize("points", [3, 8, 20, 37, 40, 100])
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.3, 0.7, 1.0])
+def test_constant_reward(level, points):
+    """Also where the mean of the constants is not the constant, for rounding."""
+    fit = fit_entropy_law(falling_entropy(points), np.full(points, level))
+    assert (fit.verdict, fit.a, fit.reasons) == ("unfit", 0.0, (f"reward is constant at {level:.3g}",))
+    assert fit.ceiling == pytest.approx(level)
     assert np.isnan(fit.r2)
+    assert np.isnan(fit.ceiling_interval).all()
+    forecast = forecast_entropy_law(falling_entropy(points), np.full(points, level), fraction=0.4)
+    assert forecast.rmse == pytest.approx(0.0, abs=1e-12)
+    assert bend(np.exp(falling_entropy(points)), np.full(points, level)) == (0.0, 0.0)
+    assert bend(np.full(points, 2.0), np.arange(points, dtype=float)) == (0.0, 0.0)
+
+
+def test_entropy_that_is_constant_up_to_rounding():
+    entropy = np.full(20, 0.3) + 1e-16 * np.arange(20)
+    assert fit_entropy_law(entropy, np.linspace(0, 1, 20)).reasons == ("entropy is constant at 0.3 nats",)
 
 
 def test_a_ceiling_far_outside_the_data_is_doubted():

@@ -8,7 +8,7 @@ from trl_entropy.plots.compare import plot_last_values
 from trl_entropy.plots.curves import group_styles, plot_metric
 from trl_entropy.plots.dynamics import plot_drivers, plot_dynamics, summarise
 from trl_entropy.plots.law import LawLine, plot_law
-from trl_entropy.plots.style import METHODS, paper_style
+from trl_entropy.plots.style import METHODS, paper_style, series_style
 from trl_entropy.runlog.groups import Group, group_runs, half_width, last_values, mean_over_seeds
 from trl_entropy.runlog.model import Run, Series
 
@@ -44,6 +44,10 @@ def test_the_interval_over_seeds_is_students():
     assert band.mean.tolist() == [2, 3]
     assert band.low[0] == pytest.approx(2 - 4.303 / np.sqrt(3), abs=1e-3)  # t(2) 4.303, standard deviation 1
     assert np.isnan(half_width(np.array([1.0])))
+    quantiles = {25: 2.0639, 32: 2.0395, 41: 2.0211, 61: 2.0003, 121: 1.9799, 1001: 1.9623}  # of Student's t, n - 1
+    for n, quantile in quantiles.items():
+        values = np.arange(n, dtype=float)
+        assert half_width(values) == pytest.approx(quantile * values.std(ddof=1) / np.sqrt(n), rel=1.5e-3)
     assert last_values(group, "reward", 0.5).tolist() == [2, 3, 4]
 
 
@@ -89,6 +93,30 @@ def test_long_runs_are_drawn_with_few_points_and_keep_their_last():
     assert line.get_xdata()[-1] == 5000
 
 
+def below(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_long_names_are_shortened_and_the_laws_legend_covers_no_point():
+    names = [f"a-run-with-a-name-that-no-legend-can-hold-and-more-of-it-seed-{i}" for i in range(5)]
+    line = law_line()
+    lines = [LawLine(line.entropy, line.reward, line.fit, series_style(i, name)) for i, name in enumerate(names)]
+    with paper_style():
+        figure = plot_law(lines, size=(5.4, 3.5))
+        figure.canvas.draw()
+        legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+        runs = [Run(name, name, {"reward": Series([1, 2], [1.0, 2.0])}) for name in names]
+        curves = plot_metric(group_runs(runs), "reward", "", "")
+    assert legend.y1 <= axes.y0  # below the axes
+    assert legend.x0 >= 0
+    assert legend.x1 <= figure.bbox.x1
+    assert axes.height >= 0.55 * 3.5 * figure.dpi  # the legend did not eat them
+    shown = [text.split(":")[0] for text in below(figure)]
+    assert len(set(shown)) == 5
+    assert all(len(name) <= 32 and name.startswith("a-run") for name in shown)
+    assert [text.get_text() for text in curves.axes[0].get_legend().get_texts()] == shown
+
+
 def law_line(forecast=False):
     entropy = np.linspace(1.0, 0.1, 60)
     reward = 0.6 - 0.2 * np.exp(entropy) + np.random.default_rng(0).normal(0, 0.01, 60)
@@ -99,19 +127,19 @@ def law_line(forecast=False):
 def test_the_laws_curve_reaches_its_ceiling_at_zero_entropy():
     line = law_line(forecast=True)
     with paper_style():
-        axes = plot_law([line]).axes[0]
+        figure = plot_law([line])
+    axes = figure.axes[0]
     curve = next(artist for artist in axes.lines if artist.get_label().startswith("GRPO: ceiling"))
     assert curve.get_xdata()[0] == 0
     assert curve.get_ydata()[0] == pytest.approx(line.fit.ceiling)
-    assert "forecast from 12 points" in labels(axes)[1]
+    assert "forecast from 12 points" in below(figure)[1]
 
 
 def test_an_unfit_law_is_not_drawn():
     flat = np.full(20, 0.5)
     line = LawLine(flat, np.linspace(0, 1, 20), fit_entropy_law(flat, np.linspace(0, 1, 20)), METHODS["plain"])
     with paper_style():
-        axes = plot_law([line]).axes[0]
-        assert labels(axes) == ["GRPO: no fit"]
+        assert below(plot_law([line])) == ["GRPO: no fit"]
         with pytest.raises(ValueError, match="at least one"):
             plot_law([])
 
@@ -157,3 +185,24 @@ def test_drivers_are_the_mean_over_measurements():
     heights = [patch.get_height() for patch in axes.patches]
     assert heights[0] == pytest.approx(1000 * np.mean([row["drivers"][0]["change"] for row in rows]))
     assert [text.get_text() for text in axes.get_xticklabels()] == ["<37%", ">37%"]
+
+
+def test_damaged_lines_of_the_dynamics_are_left_out():
+    good = {"step": 1, "covariance": 0.5, "state_covariance": 0.5, "entropy_change": -0.1}
+    drivers = [{"sign": "+", "logp": [None, -1.0], "share": 0.5, "covariance": 0.1, "change": 0.25}]
+    bad = [{"logp": [None, -1.0], "change": 1.0}, {"sign": "+", "logp": 3, "change": 1.0}, "x", None]
+    bad += [
+        {"sign": "+", "logp": [None, -1.0], "change": float("nan")},
+        {"sign": "+", "logp": ["a", "b"], "change": 1.0},
+    ]
+    rows = [
+        {**good, "drivers": drivers + bad},
+        {**good, "drivers": {"a": 1}},
+        {**good, "step": 2, "covariance": np.nan},
+    ]
+    rows += [{**good, "step": 3, "entropy_change": 10**400}, {**good, "step": True}]
+    assert summarise(rows).steps.tolist() == [1, 1]
+    with paper_style():
+        bars = plot_drivers(rows).axes[0].patches
+        assert plot_drivers([{"drivers": bad}]) is None
+    assert [bar.get_height() for bar in bars] == [250.0, 0.0]

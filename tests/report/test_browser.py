@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import unicodedata
+import zlib
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,70 @@ def test_the_pages_own_policy_lets_its_script_run_and_no_other(report, tmp_path)
     result = browse(tmp_path / "profile", page, "--dump-dom")
     assert 'id="t39"' in result.stdout  # drawn by the page's script
     assert 'data-foreign="ran"' not in result.stdout
+
+
+def words_of_pdf(raw):
+    """The text that a PDF shows: its strings of glyphs, read through each font's map to characters."""
+    objects = {int(n): body for n, body in re.findall(rb"(\d+) 0 obj\n(.*?)endobj", raw, re.DOTALL)}
+
+    def stream(number):
+        found = re.search(rb"stream\r?\n(.*?)\r?\nendstream", objects[number], re.DOTALL)
+        return zlib.decompress(found[1]).decode("latin-1")
+
+    fonts = {}
+    for name, number in set(re.findall(rb"/(F\d+) (\d+) 0 R", raw)):
+        characters = {}
+        reference = re.search(rb"/ToUnicode (\d+) 0 R", objects[int(number)])
+        text = stream(int(reference[1])) if reference else ""
+        for block in re.findall(r"beginbfchar(.*?)endbfchar", text, re.DOTALL):
+            characters |= {int(a, 16): chr(int(b[:4], 16)) for a, b in re.findall(r"<(\w+)> <(\w+)>", block)}
+        for block in re.findall(r"beginbfrange(.*?)endbfrange", text, re.DOTALL):
+            for first, last, start in re.findall(r"<(\w+)> <(\w+)> <(\w+)>", block):
+                places = range(int(first, 16), int(last, 16) + 1)
+                characters |= {code: chr(int(start, 16) + i) for i, code in enumerate(places)}
+        fonts[name.decode()] = characters
+    shown = []
+    pages = [body for body in objects.values() if b"/Type /Page\n" in body]
+    for page in pages:
+        font = {}
+        content = stream(int(re.search(rb"/Contents (\d+)", page)[1]))
+        for name, glyphs in re.findall(r"/(F\d+) [\d.]+ Tf|<([0-9A-F]+)>", content):
+            font = fonts.get(name, font) if name else font
+            shown.append("".join(font.get(int(glyphs[i : i + 4], 16), "") for i in range(0, len(glyphs), 4)))
+    return "".join(shown), len(pages)
+
+
+def test_the_printed_page_says_what_paper_can_do(report, tmp_path):
+    """In the PDF that the browser prints: the figures and the tokens, and nothing about keys to press."""
+    printed = tmp_path / "report.pdf"
+    browse(tmp_path / "profile", report, f"--print-to-pdf={printed}", "--no-pdf-header-footer")
+    text, pages = words_of_pdf(printed.read_bytes())
+    text = re.sub(r"\s", "", unicodedata.normalize("NFKC", text))
+    assert 2 <= pages <= 12
+    assert "Eachwordisshadedbyafigure" in text
+    assert "Theentropylaw" in text
+    assert "clipped:nogradient" in text
+    for gone in ("goestothenext", "Pointatatoken", "Skiptothecontent", "Shadeby"):
+        assert gone not in text
+
+
+def test_printed_tables_are_no_wider_than_a4(report, tmp_path):
+    """Laid out by the print rules in a frame as wide as A4 between the browser's margins, 190 mm."""
+    text = report.read_text(encoding="utf-8")
+    text = re.sub(r"; script-src '[^']*'", "; script-src 'unsafe-inline'", text).replace("@media print", "@media all")
+    probe = """<script>addEventListener("load", () => {
+      const wide = [...document.querySelectorAll(".scroll")].map((n) => [n.scrollWidth - n.clientWidth, n.ariaLabel]);
+      document.documentElement.dataset.seen = JSON.stringify(wide);
+    });</script>"""
+    (tmp_path / "probed.html").write_text(text.replace("</body>", probe + "</body>"), encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(f'<iframe src="probed.html" style="border:0;width:718px;height:3000px"></iframe>{COPY}')
+    options = ("--dump-dom", "--allow-file-access-from-files", "--window-size=1300,3000")
+    found = re.search(r'data-seen="([^"]*)"', browse(tmp_path / "profile", frame, *options).stdout)
+    assert found is not None
+    wide = json.loads(html.unescape(found[1]))
+    assert any("R = b" in label for _, label in wide)
+    assert [label for excess, label in wide if excess > 0] == []
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["dark", "light"])

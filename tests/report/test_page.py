@@ -200,3 +200,62 @@ def test_a_json_island_cannot_be_left(text):
     island = json_island([text])
     assert not set("<>&\u2028") & set(island)
     assert json.loads(island)[0] == text.replace("\ud800", "?")
+
+
+def test_an_error_that_nothing_foresaw_leaves_one_run_out(folder, tmp_path, monkeypatch, capsys):
+    import argparse
+
+    from trl_entropy.commands import law, report
+    from trl_entropy.law import runs as law_runs
+    from trl_entropy.report import build
+
+    strange = make_run(tmp_path / "strange", "plain", 5)
+
+    def surprised(run, *rest, real=law_runs.law_of_run):
+        if run.name == "strange":
+            raise KeyError("nobody thought of this")
+        return real(run, *rest)
+
+    monkeypatch.setattr(build, "law_of_run", surprised)
+    monkeypatch.setattr(law_runs, "law_of_run", surprised)
+    out, problems = write_report([strange, folder / "plain-0"], tmp_path / "report.html")
+    text = " ".join(Page(out.read_text()).text)
+    assert [str(problem) for problem in problems] == [
+        f"{strange / 'metrics.jsonl'}: KeyError ('nobody thought of this'); this run is left out"
+    ]
+    assert str(problems[0]) in text
+    assert "The entropy law" in text  # of the other
+    with pytest.raises(RunLogError, match="nobody thought of this"):
+        write_report([strange], tmp_path / "none.html")
+
+    parser = argparse.ArgumentParser()
+    subparsers = parser.add_subparsers()
+    law.register(subparsers)
+    report.register(subparsers)
+    args = parser.parse_args(["law", str(strange), str(folder / "plain-0")])
+    assert args.run(args) == 1
+    captured = capsys.readouterr()
+    assert "metrics.jsonl: KeyError ('nobody thought of this')" in captured.err
+    assert "plain-0" in captured.out
+
+
+def test_a_file_that_nothing_foresaw_is_named(folder, tmp_path, monkeypatch):
+    from trl_entropy.report import build
+
+    def surprised(path, real=build.read_runs):
+        if "strange" in str(path):
+            raise ZeroDivisionError("oh")
+        return real(path)
+
+    monkeypatch.setattr(build, "read_runs", surprised)
+    _, problems = write_report([tmp_path / "strange.csv", folder / "plain-0"], tmp_path / "report.html")
+    assert [str(p) for p in problems] == [f"{tmp_path / 'strange.csv'}: ZeroDivisionError (oh); not read"]
+
+
+def test_a_run_of_constant_reward_is_drawn(tmp_path):
+    run = make_run(tmp_path / "run", "plain", 0)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps({**line, "reward": 0.7}) + "\n" for line in lines))
+    out, problems = write_report([run], tmp_path / "report.html")
+    assert problems == []
+    assert "reward is constant at 0.7" in out.read_text()

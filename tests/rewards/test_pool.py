@@ -126,6 +126,25 @@ def test_a_fork_of_the_trainer_gets_its_own_workers(pool):
     assert pool.compare([("1/2", "0.5")])[0].status == "equal"
 
 
+def test_a_fork_while_another_thread_grades_can_grade(pool):
+    """The child gets the lock as it was: held by a thread that does not exist in it."""
+    pool.compare([("1/2", "0.5")])
+    grading = threading.Thread(target=pool.compare, args=([("3", "9^{9^{9^{9}}}")],))
+    grading.start()
+    while not pool._lock.locked():
+        time.sleep(0.01)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover: runs in the child
+        signal.alarm(20)  # a child that waits for ever is killed
+        ok = pool.compare([("1/2", "0.5")])[0].status == "equal"
+        pool.close()
+        os._exit(0 if ok else 1)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    grading.join()
+    assert status == 0
+    assert pool.compare([("1/2", "0.5")])[0].status == "equal"
+
+
 def test_pickles_without_its_processes(pool):
     pool.compare([("1/2", "0.5")])
     copy = pickle.loads(pickle.dumps(pool))

@@ -12,6 +12,7 @@ from trl_entropy.rewards import (
     math_reward,
     quick_verdict,
 )
+from trl_entropy.rewards.accuracy import FAILURES, completion_text
 from trl_entropy.rewards.compare import compare
 
 
@@ -44,6 +45,24 @@ def test_the_published_table_is_what_the_grader_says():
         ("the answer is 5. No, the answer is 6", "6"),
         ("so 2+2=4\n#### 1,234", "1,234"),
         ("the answer is $5 = 2 + 3$ dollars", "5 = 2 + 3"),
+        ("The answer is 10^5", "10^5"),
+        ("The answer is 10^5, since it grows.", "10^5"),
+        ("Answer: 3x+2", "3x+2"),
+        ("Answer: 3 x + 2.", "3 x + 2"),
+        ("The answer is 1, 2 and 3", "1, 2, 3"),
+        ("The answer is 3 or 4.", "3, 4"),
+        (r"The answer is 2\pi", r"2\pi"),
+        (r"The answer is 8\sqrt{2}.", r"8\sqrt{2}"),
+        ("The answer is 1/2 + 1/3", "1/2 + 1/3"),
+        ("The answer is 1/2", "1/2"),
+        (r"The answer is 50\%.", r"50\%"),
+        ("The answer is 5 cm^2.", "5"),
+        ("The answer is 7 (seven).", "7"),
+        ("The answer is 12, which is even.", "12"),
+        ("The answer is 12 - as said.", "12"),
+        ("<answer>The answer is 42</answer>", "42"),
+        ("The answer is **12** apples", "12"),
+        ("The answer is 2 times 3", "2 times 3"),
     ],
 )
 def test_extraction(text, answer):
@@ -71,6 +90,9 @@ def test_quick_verdicts_are_those_of_math_verify():
     ]
     for gold, answer in [*spellings, (r"\text{Sunday}", r"\text{Sunday}")]:
         assert quick_verdict(gold, answer) == compare(gold, answer) == "equal"
+    for gold, answer in [(r"\boxed{12}", r"\boxed{1  2}"), ("12", "1  2"), ("12", r"1 \, 2"), ("12", "1\t2")]:
+        assert quick_verdict(gold, answer) is None  # a space between digits is no spacing
+    assert quick_verdict("x  2", "x2") == quick_verdict(r"1\,000", "1000") == "equal"
     for text in ["", "1.0", "1,000", "x", "1 2", "٣", "--1", "1" * 1001, "1/0"]:
         assert quick_verdict(text, "12") is None
 
@@ -95,7 +117,8 @@ def test_rewards_metrics_and_columns():
     assert columns["extracted_answer"][:3] == ["0.5", "2", ""]
     assert columns["verdict"][:3] == ["equal", "different", "no_answer"]
     assert metrics["math/no_answer"] == 0.25
-    assert set(metrics) == {f"math/{name}" for name in ("timeout", "unparsed", "crash", "memory", "no_answer")}
+    assert {"timeout", "unparsed", "unparsed_gold", "crash", "memory", "no_answer"} == set(FAILURES)
+    assert set(metrics) == {f"math/{name}" for name in FAILURES}
 
 
 def test_a_gold_without_an_answer_is_skipped():
@@ -179,3 +202,39 @@ def test_refutation_never_contradicts_math_verify():
             refuted += 1
             assert not worker.verify(expected, given, timeout_seconds=None), (gold, answer)
     assert refuted > 15
+
+
+def test_golds_that_cannot_be_read_are_counted():
+    metrics = {}
+    rewards = math_reward(
+        completions=[r"\boxed{1}"] * 4, solution=["x" * 3000, "1", "1", "1"], log_metric=metrics.__setitem__
+    )
+    assert rewards == [None, 1.0, 1.0, 1.0]
+    assert metrics["math/unparsed_gold"] == 0.25
+
+
+def test_an_unmarked_worked_solution_gives_way_to_the_answer():
+    """Marked: the solution counts, even against another answer. Unmarked: the answer, where there is one."""
+    solutions = ["We add and get four.", r"so \boxed{4}", "so\n#### 4", "$4$", "4", "4"]
+    answers = ["4", "5", "5", "5", "", None]
+    assert math_reward(completions=[r"\boxed{4}"] * 6, solution=solutions, answer=answers) == [1.0] * 6
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [
+        (None, ""),
+        ("a", "a"),
+        (["a", "b"], "b"),
+        ({"role": "assistant", "content": "x"}, "x"),
+        ([{"role": "assistant"}], ""),
+        ([{"content": [{"type": "text", "text": None}, "s", {"type": "image"}, None, {"text": "t"}]}], "st"),
+        ([None], ""),
+        ([], ""),
+        (3, ""),
+    ],
+)
+def test_messages_of_any_shape_are_text(completion, text):
+    assert completion_text(completion) == text
+    assert math_reward(completions=[completion], solution=["1"]) == [0.0]
+    assert format_reward(completions=[completion]) == [0.0]

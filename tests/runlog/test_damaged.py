@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from trl_entropy.runlog import RunLogError, read_run, read_runs
+from trl_entropy.runlog.groups import group_runs
 
 from .test_readers import rows, wandb_file, write_state
 
@@ -154,3 +155,58 @@ def test_every_prefix_of_every_kind_is_read_or_refused_with_a_message(tmp_path):
                 assert read_run(path).metrics is not None
             except RunLogError as error:
                 assert path.name in str(error)  # noqa: PT017
+
+
+HUGE = "1" + "0" * 400
+LONG = "1" * 5000
+
+
+def test_integers_that_no_float_can_hold(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(
+        f'{{"step": 1, "entropy": {HUGE}, "reward": 0.5}}\n{{"step": {HUGE}, "reward": 1}}\n'
+        f'{{"step": 2, "entropy": {LONG}}}\n{{"step": 3, "entropy": 1.0}}\n{{"step": 4, "entropy": {LONG}}}'
+    )
+    run = read_run(path)
+    assert (run.metrics["entropy"].steps, run.metrics["reward"].steps) == ([3], [1])
+    assert sorted((problem.line, problem.message) for problem in run.problems) == [
+        (2, "no step in this entry; skipped"),
+        (3, "not JSON (an integer of thousands of digits); line skipped"),
+        (5, "not JSON (an integer of thousands of digits); line skipped"),
+    ]
+
+
+def test_long_integers_in_a_trainer_state_and_in_settings(tmp_path):
+    write_state(tmp_path / "trainer_state.json", rows())
+    text = (tmp_path / "trainer_state.json").read_text()
+    (tmp_path / "trainer_state.json").write_text(text.replace('"entropy": 0.5', f'"entropy": {LONG}'))
+    (tmp_path / "settings.json").write_text(f'{{"seed": {LONG}}}')
+    run = read_run(tmp_path)
+    assert run.metrics["entropy"].steps == [1, 2]
+    assert ["an integer of thousands of digits" in problem.message for problem in run.problems] == [True, True]
+
+
+def test_steps_that_are_none(tmp_path):
+    (tmp_path / "x.csv").write_text("step,entropy\n1e300,1.0\n2,0.5\n")
+    run = read_run(tmp_path / "x.csv")
+    assert run.metrics["entropy"].steps == [2]
+    assert [problem.line for problem in run.problems] == [2]
+    for step in ("x", None, [1], 1e300):
+        (tmp_path / "x.wandb").write_bytes(wandb_file([{"entropy": 1.0, "train/global_step": step}]))
+        assert read_run(tmp_path / "x.wandb").metrics["entropy"].steps == [0]  # W&B's own step
+    value = b"\x0a\x07entropy\x15" + struct.pack("<f", 0.5)
+    event = b"\x10" + b"\xff" * 9 + b"\x01\x2a" + bytes([len(value) + 2]) + b"\x0a" + bytes([len(value)]) + value
+    path = tmp_path / "events.out.tfevents.1"
+    path.write_bytes(struct.pack("<QI", len(event), 0) + event + struct.pack("<I", 0))
+    with pytest.raises(RunLogError, match=r"record 1 is damaged \(no step\)"):
+        read_run(path)
+
+
+@pytest.mark.parametrize("arguments", ["null", "[1]", '"x"', "3"])
+def test_settings_whose_arguments_are_no_object(tmp_path, arguments):
+    runs = []
+    for name in "ab":
+        write_state(tmp_path / name / "trainer_state.json", rows())
+        (tmp_path / name / "settings.json").write_text(f'{{"method": "siren", "arguments": {arguments}}}')
+        runs.append(read_run(tmp_path / name))
+    assert [group.label for group in group_runs(runs)] == ["siren (a)", "siren (b)"]

@@ -198,4 +198,4 @@ def test_pairs_of_several_benchmarks_are_not_mixed(tmp_path):
     write_state(tmp_path / "trainer_state.json", rows())
     run = read_run(tmp_path)
     assert run.metrics["law_pairs/reward"].values == [0.1]
-    assert "several benchmarks (amc, math)" in str(run.problems[0])
+    assert "several runs or benchmarks (amc, math)" in str(run.problems[0])

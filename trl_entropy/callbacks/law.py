@@ -13,6 +13,7 @@ from ..law import LawFit, fit_entropy_law
 
 logger = logging.getLogger(__name__)
 
+
 class EntropyLawCallback(TrainerCallback):
     """Fit `R = b - a * exp(H)` to the log as it grows and log `law/ceiling`, `law/a`, `law/b` and `law/r2`.
 

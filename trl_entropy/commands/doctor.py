@@ -55,8 +55,9 @@ def split(words: list[str]) -> tuple[str, list[str]]:
     """
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     free = [i for i, word in enumerate(words) if not word.startswith("--") and not _is_value(words, i)]
-    # after a switch, `--use_vllm FILE`, the path looks like a value
-    at = [*free, *(i for i, word in enumerate(words) if Path(word).is_file())]
+    files = [i for i, word in enumerate(words) if Path(word).is_file()]
+    # a value may look free, as in `--reward_funcs a b FILE`, and the path like a value, as in `--use_vllm FILE`
+    at = [*(i for i in free if i in files), *free, *files]
     if not at:
         raise ValueError("doctor needs the path of a YAML file: trl-entropy doctor CONFIG.")
     return words[at[0]], [word for i, word in enumerate(words) if i != at[0] and word != "--config"]

@@ -28,6 +28,7 @@ examples:
   trl-entropy eval --model runs/grpo/checkpoint-500 runs/siren/checkpoint-500 --benchmark math500 --n 8 --k 1 8
   trl-entropy eval --model my/model --dataset problems.jsonl --problem-column question --answer-column answer
   trl-entropy eval --model runs/grpo/checkpoint-* --benchmark countdown --seed 0 1 2
+  trl-entropy eval --model runs/siren --benchmark math500 --output-dir runs/siren/evaluation  (for its model card)
 
 It writes to --output-dir: results.json (settings, versions, figures, counts of each problem), results.md (the
 table), pass_at_k.png and .svg, entropy_reward.jsonl (points that `trl-entropy law` reads), and for each model,
@@ -181,7 +182,7 @@ def _engine_name(args: argparse.Namespace) -> str:
 
     usable = vllm_is_usable()
     if args.engine == "vllm" and not usable:
-        raise ValueError("--engine vllm needs vLLM (`pip install trl-entropy[vllm]`) and a CUDA device.")
+        raise ValueError('--engine vllm needs vLLM (pip install ".[vllm]") and a CUDA device.')
     return "vllm" if usable else "transformers"
 
 

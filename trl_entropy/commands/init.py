@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"Written: {path}", file=sys.stderr)
     written = {line.partition(":")[0] for line in text.splitlines()}
     print(
-        f"Yours to change: {', '.join(name for name in YOURS if name in written)}. The rest is the paper's, or said to be ours.\n"
+        f"Yours to change: {', '.join(name for name in YOURS if name in written)}. The rest is the paper's, or said "
+        "to be ours.\n"
         f"Next: trl-entropy doctor {path or 'FILE'}, then trl-entropy grpo --config {path or 'FILE'}",
         file=sys.stderr,
     )

@@ -48,7 +48,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit, print and draw. Returns 0 when every run was fitted, 1 when some were not, 2 when none was."""
     from ..law.runs import law_of_run
-    from ..runlog import RunLogError, read_runs
+    from ..runlog import RunLogError, read_runs, unexpected
 
     for name, value in (("--forecast", args.forecast), ("--confidence", args.confidence)):
         if not 0 < value < 1:
@@ -58,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
     for path in args.runs:
         try:
             found = read_runs(path)
-        except RunLogError as error:
-            print(f"trl-entropy law: {error}", file=sys.stderr)
+        except Exception as error:
+            known = isinstance(error, RunLogError)
+            text = str(error) if known else f"{path}: {type(error).__name__} ({error}); not read"
+            print(f"trl-entropy law: {text}", file=sys.stderr)
             failed += 1
             continue
         for item in found:
@@ -69,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
                 laws.append(law_of_run(item, args.entropy, args.reward, args.forecast, args.confidence, args.average))
             except (RunLogError, ValueError) as error:
                 print(f"trl-entropy law: {error}", file=sys.stderr)
+                failed += 1
+            except Exception as error:  # whatever a foreign log holds, the other runs are fitted
+                print(f"trl-entropy law: {unexpected(item, error)}", file=sys.stderr)
                 failed += 1
     if not laws:
         return 2

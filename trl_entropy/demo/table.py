@@ -17,7 +17,7 @@ def results_table(results: dict[str, Any]) -> Table:
     puzzles, split = results["settings"]["puzzles"], results["settings"]["split"].replace("heldout", "held-out")
     table = Table(title=f"Countdown chain, {puzzles} {split} puzzles, 16 samples each")
     table.add_column("policy", no_wrap=True)
-    for name in (*COLUMNS, "entropy ratio"):
+    for name in (*COLUMNS, "entropy"):
         table.add_column(name, justify="right", no_wrap=True)
     one = {"mean": 1.0, "interval": None}
     table.add_row("start", *(_cell(results["start"][name]) for name in COLUMNS), _cell(one), end_section=True)
@@ -25,7 +25,7 @@ def results_table(results: dict[str, Any]) -> Table:
         table.add_row(
             label(method), *(_cell(figures["end"][name]) for name in COLUMNS), _cell(figures["entropy_ratio"])
         )
-    table.caption = "figure and 95 % bootstrap interval over puzzles; entropy: end over start"
+    table.caption = "figure and 95 % bootstrap interval over puzzles; entropy: share of the start's"
     return table
 
 

@@ -40,8 +40,9 @@ to reach a target. It is no chat model.
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = AutoModelForCausalLM.from_pretrained("{folder}")
+model_id = "{folder}"
+tokenizer = AutoTokenizer.from_pretrained(model_id)
+model = AutoModelForCausalLM.from_pretrained(model_id)
 prompt = tokenizer("3 5 2 -> 17 :", return_tensors="pt")
 for sample in model.generate(**prompt, do_sample=True, top_k=0, max_new_tokens=11, num_return_sequences=8):
     print(tokenizer.decode(sample, skip_special_tokens=True))

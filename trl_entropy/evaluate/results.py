@@ -151,9 +151,9 @@ def law_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """Points `{step, entropy, reward, run, source, ...}` for the law `R = b - a exp(H)`, over the seeds of each model.
 
     One row a model and benchmark whose engine gave entropies. `reward` is avg@n averaged over seeds, `entropy` the
-    mean token entropy in nats over all their tokens. `step` is N for a model path that ends in `checkpoint-N`, else the
-    model's place in the list, from 0: give the checkpoints of one run in their order. `run` names the folder of the
-    checkpoint and the benchmark: the law is one of each.
+    mean token entropy in nats over all their tokens. `step` is N for a model path that ends in `checkpoint-N`, else
+    the model's place in the list, from 0: give the checkpoints of one run in their order. `run` names the folder of
+    the checkpoint and the benchmark: the law is one of each.
     """
     models = list(dict.fromkeys(e.model for e in evaluations))
     folders = {model: str(Path(model).parent) for model in models}

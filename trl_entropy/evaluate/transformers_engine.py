@@ -44,7 +44,8 @@ class TransformersEngine:
         self.model, self.tokenizer, self.system_prompt = model, tokenizer, system_prompt
         self.templated = uses_chat_template(tokenizer, chat, system_prompt)
         self.ends = end_tokens(model, tokenizer)
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.ends[0]
+        pad: Any = tokenizer.pad_token_id
+        self.pad: int = pad if pad is not None else self.ends[0]
 
     def lengths(self, prompts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._encode(prompts)]

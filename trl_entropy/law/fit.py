@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bootstrap import block_length, bootstrap_lines, line_through
-from .verdict import MIN_POINTS, Verdict, judge
+from .verdict import MIN_POINTS, Verdict, is_constant, judge
 
 
 Interval = tuple[float, float]
 _NO_INTERVAL: Interval = (math.nan, math.nan)
-_ROUNDING = 1e-12  # a constant computed in floating point varies by less, relatively
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,10 @@ def fit_entropy_law(
         raise ValueError(f"block is {block}: give 1 to {len(h)} points, or None to choose it from the data.")
     x = np.exp(h)
     entropy_range = (float(h.min()), float(h.max()))
-    if _is_constant(x):
+    if is_constant(x):
         reasons = (f"entropy is constant at {h[0]:.3g} nats",)
         return _without_fit(math.nan, math.nan, math.nan, len(h), confidence, entropy_range, reasons)
-    if _is_constant(r):
+    if is_constant(r):
         level = float(r.mean())
         return _without_fit(
             0.0, level, 0.0, len(h), confidence, entropy_range, (f"reward is constant at {level:.3g}",)
@@ -162,10 +161,6 @@ def fit_entropy_law(
         reasons=reasons,
         _lines=lines,
     )
-
-
-def _is_constant(values: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(values) <= _ROUNDING * max(1.0, float(np.abs(values).max())))
 
 
 def _without_fit(

@@ -16,7 +16,17 @@ MAX_DRAWDOWN = 0.35  # share of the smoothed reward's range
 MIN_R2 = 0.7
 MAX_ENTROPY_NOISE = 0.2  # share of the variance of exp(H) that is step-to-step noise
 MAX_BEND = 0.5  # share of the residual variance that a quadratic term in exp(H) explains
+_ROUNDING = 1e-12  # relative
 MIN_BEND_GAIN = 0.01  # of R2: below it a bend is too small to matter
+
+
+def is_constant(values: NDArray[np.float64]) -> bool:
+    """Whether values differ by no more than rounding.
+
+    >>> is_constant(np.array([0.3, 0.1 + 0.2])), is_constant(np.array([0.3, 0.301]))
+    (True, False)
+    """
+    return bool(np.ptp(values) <= _ROUNDING * max(1.0, float(np.abs(values).max())))
 
 
 def noise_share(values: NDArray[np.float64]) -> float:
@@ -48,15 +58,14 @@ def bend(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
         The share of the straight line's residual variance that a term in x^2 explains, and the R2 it adds; 0 where x
         or y is constant.
     """
-    variance = float(y.var())
-    if not (x.std() > 0 and variance > 0):
+    if is_constant(x) or is_constant(y):
         return 0.0, 0.0
     z = (x - x.mean()) / x.std()
     quadratic = np.stack([np.ones_like(z), z, z * z], axis=1)
     straight, bent = (y - d @ np.linalg.lstsq(d, y, rcond=None)[0] for d in (quadratic[:, :2], quadratic))
     left = float(straight.var())
     gained = left - float(bent.var())
-    return (gained / left, gained / variance) if left > 0 else (0.0, 0.0)
+    return (gained / left, gained / float(y.var())) if left > 0 else (0.0, 0.0)
 
 
 def judge(

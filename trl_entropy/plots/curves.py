@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..runlog.groups import Band, Group, mean_over_seeds
 from ..runlog.smooth import smoothing_window
-from .style import METHODS, SeriesStyle, legend_label, new_figure, series_style
+from .style import METHODS, SeriesStyle, legend_label, new_figure, series_style, short_label
 
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def group_styles(groups: Sequence[Group]) -> list[SeriesStyle]:
     for group, is_own in zip(groups, own, strict=True):
         if is_own:
             style = METHODS[group.method]
-            label = style.label if group.label == group.method else legend_label(group.label)
+            label = style.label if group.label == group.method else legend_label(short_label(group.label))
             styles.append(SeriesStyle(label, style.color, style.dark, style.dash, style.marker))
         else:
-            styles.append(series_style(free.pop(0), group.label))
+            styles.append(series_style(free.pop(0), short_label(group.label)))
     return styles
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runlog.model import is_number
 from ..runlog.smooth import smooth, smoothing_window
 from .style import METHODS, new_figure
 
@@ -48,13 +49,13 @@ class DynamicsSummary:
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> DynamicsSummary:
-    """Read lines of `entropy_dynamics.jsonl`; a line that lacks one of the figures is left out.
+    """Read lines of `entropy_dynamics.jsonl`; a line that lacks one of the figures, or has none for it, is left out.
 
     Raises:
         ValueError: If no line has the figures.
     """
     keys = ("step", "covariance", "state_covariance", "entropy_change")
-    table = [[row[k] for k in keys] for row in rows if all(isinstance(row.get(k), (int, float)) for k in keys)]
+    table = [[row[k] for k in keys] for row in rows if all(is_number(row.get(k)) for k in keys)]
     if not table:
         raise ValueError(f"{len(rows)} lines, none with {', '.join(keys)}: not an entropy_dynamics.jsonl.")
     columns = np.array(sorted(table), dtype=np.float64).T
@@ -98,8 +99,10 @@ def plot_drivers(rows: Sequence[dict[str, Any]], size: tuple[float, float] | Non
     """
     tables: dict[tuple[str, tuple[float | None, float | None]], list[float]] = {}
     for row in rows:
-        for driver in row.get("drivers") or []:
-            tables.setdefault((driver["sign"], tuple(driver["logp"])), []).append(float(driver["change"]))
+        drivers = row.get("drivers")
+        for driver in drivers if isinstance(drivers, list) else ():
+            if _is_driver(driver):
+                tables.setdefault((driver["sign"], tuple(driver["logp"])), []).append(float(driver["change"]))
     if not tables:
         return None
     bins = list(dict.fromkeys(bounds for _, bounds in tables))
@@ -114,6 +117,14 @@ def plot_drivers(rows: Sequence[dict[str, Any]], size: tuple[float, float] | Non
     axes.set(title="Which tokens moved entropy", xlabel="probability of the token", ylabel="part of ΔH (millinats)")
     figure.legend(loc="outside lower center", ncols=2)  # bars may fill the axes
     return figure
+
+
+def _is_driver(driver: Any) -> bool:
+    """Whether a line's entry has a sign, two bounds and a finite change."""
+    if not isinstance(driver, dict) or driver.get("sign") not in ("+", "-") or not is_number(driver.get("change")):
+        return False
+    bounds = driver.get("logp")
+    return isinstance(bounds, list) and len(bounds) == 2 and all(b is None or is_number(b) for b in bounds)
 
 
 def _bin_label(low: float | None, high: float | None) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..law import LawFit, LawForecast
-from .style import SeriesStyle, new_figure
+from .style import SeriesStyle, new_figure, short_label
 
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_POINTS = 250
+_LEGEND_LINE = 0.17  # inches
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,22 @@ def plot_law(
     """Points (H, R), the curve `R = b - a exp(H)` down to H = 0 with its interval, and the ceiling at H = 0.
 
     A fit whose verdict is `unfit` is not drawn: its points are, and the legend says so. Points that a forecast was
-    fitted on are filled, the rest are hollow, and the forecast's curve is dotted.
+    fitted on are filled, the rest are hollow, and the forecast's curve is dotted. The legend stands below the axes,
+    long names shortened in their middle.
 
     Args:
         lines: One a run.
         title: Of the figure.
-        size: Inches.
+        size: Inches, without the legend.
 
     Raises:
         ValueError: If there is no line.
     """
     if not lines:
         raise ValueError("No run to draw: give at least one LawLine.")
-    figure, axes = new_figure(size=size)
+    width, height = size or (5.2, 3.4)
+    entries = len(lines) + sum(bool(x.forecast and x.forecast.fit.verdict != "unfit") for x in lines)
+    figure, axes = new_figure(size=(width, height + _LEGEND_LINE * entries))
     for line in lines:
         color = line.style.color
         stride = max(1, -(-len(line.entropy) // _MOST_POINTS))
@@ -75,7 +79,7 @@ def plot_law(
                 markeredgewidth=0.7,
             )
         grid = np.linspace(0.0, float(line.entropy.max()), 120)
-        label = f"{line.style.label}: "
+        label = f"{short_label(line.style.label)}: "
         if line.fit.verdict == "unfit":
             axes.plot([], [], line.style.marker, color=color, label=label + "no fit")
         else:
@@ -94,5 +98,5 @@ def plot_law(
     margin = 0.08 * (high - low or 1.0)
     axes.set_ylim(low - margin, high + margin)  # a wide interval must not flatten the points
     axes.set_xlim(left=0.0)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=1)
     return figure

@@ -105,6 +105,18 @@ def legend_label(text: str) -> str:
     return " " + text if text.startswith("_") else text
 
 
+def short_label(text: str, most: int = 32) -> str:
+    """A name of at most `most` characters: its beginning and its end, which tells runs apart.
+
+    >>> short_label("a-run-with-far-too-long-a-name-seed-3", 16)
+    'a-run-w…e-seed-3'
+    """
+    if len(text) <= most:
+        return text
+    head = (most - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - most :]}"
+
+
 def method_style(method: str) -> SeriesStyle:
     """The style of one of our methods.
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..law.runs import RunLaw, law_of_run
-from ..runlog import Problem, Run, RunLogError, read_runs
+from ..runlog import Problem, Run, RunLogError, read_runs, unexpected
 from ..runlog.groups import Group, group_runs
 from .figures import comparison_figures, curve_figures, dynamics_part, grid, law_figure, swatches
 from .sections import law_table, problems_list, settings_table, summary_table
@@ -29,11 +29,42 @@ def build_report(runs: Sequence[Run], title: str | None = None, problems: Sequen
         title: Of the page; the runs' names by default.
         problems: Found before, such as a path that held no run; the runs' own are added.
 
+    A run that cannot be drawn, whatever its files hold, is left out and named among the problems.
+
     Raises:
         ValueError: If there is no run.
+        RunLogError: If none of them can be drawn.
     """
     if not runs:
         raise ValueError("No run given: a report needs at least one.")
+    return _page_of(runs, title, problems)[0]
+
+
+def _page_of(runs: Sequence[Run], title: str | None, problems: Sequence[Problem]) -> tuple[str, list[Problem]]:
+    """The page of the runs that can be drawn, and the others as problems."""
+    try:
+        return _build(runs, title, problems), []
+    except Exception as error:  # whatever a foreign log holds, the other runs are drawn
+        left_out = _undrawable(runs) or [(run, error) for run in runs]
+    found = [unexpected(run, error) for run, error in left_out]
+    rest = [run for run in runs if not any(run is other for other, _ in left_out)]
+    if not rest:
+        raise RunLogError(" ".join(str(problem) for problem in found))
+    return _build(rest, title, [*problems, *found]), found
+
+
+def _undrawable(runs: Sequence[Run]) -> list[tuple[Run, Exception]]:
+    """The runs of which no page can be made, each with its error."""
+    found = []
+    for run in runs:
+        try:
+            _build([run], None, ())
+        except Exception as error:
+            found.append((run, error))
+    return found
+
+
+def _build(runs: Sequence[Run], title: str | None, problems: Sequence[Problem]) -> str:
     groups = group_runs(runs)
     runs = [run for group in groups for run in group.runs]
     laws, notes = _laws(runs)
@@ -90,13 +121,16 @@ def write_report(
             runs += read_runs(path)
         except RunLogError as error:
             failed.append(error)
+        except Exception as error:  # whatever a foreign file holds, the others are drawn
+            failed.append(RunLogError(f"{path}: {type(error).__name__} ({error}); not read"))
     if not runs:
         raise RunLogError(" ".join(str(error) for error in failed))
     missing = [Problem(Path(str(error).split(": ", 1)[0]), None, str(error).split(": ", 1)[1]) for error in failed]
+    page, undrawn = _page_of(runs, title, missing)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(build_report(runs, title, missing), encoding="utf-8")
-    return out, [*failed, *(problem for run in runs for problem in run.problems)]
+    out.write_text(page, encoding="utf-8")
+    return out, [*failed, *undrawn, *(problem for run in runs for problem in run.problems)]
 
 
 def _laws(runs: Sequence[Run]) -> tuple[list[RunLaw], str]:
@@ -104,7 +138,7 @@ def _laws(runs: Sequence[Run]) -> tuple[list[RunLaw], str]:
     for run in runs:
         try:
             laws.append(law_of_run(run))
-        except (RunLogError, ValueError) as error:
+        except (RunLogError, ValueError, ArithmeticError) as error:
             notes.append(f"<li>{escape(str(error))}</li>")
     return laws, f"<ul>{''.join(notes)}</ul>" if notes else ""
 

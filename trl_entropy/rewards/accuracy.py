@@ -1,15 +1,15 @@
 """The mathematical accuracy reward, in TRL's calling convention."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .extract import extract_answer
 from .numbers import quick_verdict
 from .pool import GradingPool
 
 
-FAILURES = ("timeout", "unparsed", "crash", "memory", "no_answer")
-Completion = str | Sequence[dict]
+FAILURES = ("timeout", "unparsed", "unparsed_gold", "crash", "memory", "no_answer")
+Completion = str | Mapping | Sequence[str | Mapping]
 
 
 class MathReward:
@@ -28,8 +28,10 @@ class MathReward:
 
     Calling convention: `reward(completions=..., solution=[...], log_extra=..., log_metric=...)`. The gold may be an
     answer (`\frac{1}{2}`), a text with an answer in `$...$` or `\boxed{}`, or a GSM8K solution ending in `#### 42`;
-    the column may be called `solution` or `answer`. Logged: columns `extracted_answer` and `verdict`; shares of the
-    batch `math/no_answer`, `math/unparsed`, `math/timeout`, `math/crash`, `math/memory`.
+    the column may be called `solution` or `answer`. Where both are there, `solution` is the gold if it marks its
+    answer by `\boxed{}`, `####` or `$...$` around it all, else `answer` is, unless it is empty. Logged: columns
+    `extracted_answer` and `verdict`; shares of the batch `math/no_answer`, `math/unparsed`, `math/unparsed_gold`,
+    `math/timeout`, `math/crash`, `math/memory`.
 
     Example:
         >>> MathReward()(completions=[r"\boxed{0.5}", "I give up"], solution=[r"\frac12", r"\frac12"])
@@ -56,7 +58,7 @@ class MathReward:
         log_metric: Callable[[str, float], None] | None = None,
         **kwargs,
     ) -> list[float | None]:
-        golds = solution if solution is not None else answer
+        golds = _golds(solution, answer)
         if golds is None:
             raise ValueError(
                 "math_reward needs the gold answers: the dataset must have a column named 'solution' or 'answer', "
@@ -88,14 +90,41 @@ class MathReward:
         return [verdict or "crash" for verdict in result]
 
 
-def completion_text(completion: Completion) -> str:
-    """Text of a completion: the string itself, or the last message's content, text blocks joined."""
-    if isinstance(completion, str):
-        return completion
-    content = completion[-1].get("content") if completion else ""
-    if isinstance(content, list):
-        content = "".join(block.get("text", "") for block in content if isinstance(block, dict))
-    return content if isinstance(content, str) else ""
+def _golds(solution: Sequence[str] | None, answer: Sequence[str] | None) -> Sequence[str] | None:
+    """The gold texts: the one column there is, or row by row the one that marks its answer."""
+    if solution is None or answer is None or len(solution) != len(answer):
+        return solution if solution is not None else answer
+    return [
+        text if _is_marked(text) or short is None or not str(short).strip() else short
+        for text, short in zip(solution, answer, strict=True)
+    ]
+
+
+def _is_marked(gold: str | None) -> bool:
+    text = "" if gold is None else str(gold)
+    return "####" in text or gold_answer(text) != text.strip()
+
+
+def completion_text(completion: Completion | None) -> str:
+    """Text of a completion: the string itself, or the last message's content, text blocks joined.
+
+    A message may also stand alone, or be a string. What has no text (None, a picture) is the empty text.
+
+    Example:
+        >>> completion_text([{"role": "assistant", "content": [{"type": "text", "text": "4"}]}])
+        '4'
+    """
+    if isinstance(completion, (list, tuple)):
+        completion = completion[-1] if completion else None
+    content = completion.get("content") if isinstance(completion, Mapping) else completion
+    if isinstance(content, (list, tuple)):
+        return "".join(map(_block_text, content))
+    return _block_text(content)
+
+
+def _block_text(block: object) -> str:
+    text = block.get("text") if isinstance(block, Mapping) else block
+    return text if isinstance(text, str) else ""
 
 
 def gold_answer(gold: str | None) -> str:

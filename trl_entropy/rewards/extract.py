@@ -8,7 +8,17 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*(\{|[0-9A-Za-z])")
 _BETWEEN_BOXES = re.compile(r"[\s$.,;]*(?:\\text\s*\{)?\s*(?:,|;|and|or)\s*\}?[\s$,;]*")
 _STATED = re.compile(r"answer\s*(?:is|:|=)|####", re.IGNORECASE)
 _MATH_SPAN = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
-_NUMBER = re.compile(r"-?\$?\s?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?\s*\\?%?")
+_PLAIN = r"-?\$?\s?\d+(?:,\d+)*(?:\.\d+)?(?:\s*/\s*\d+)?(?:\s*\\?%)?"
+_NUMBERS = re.compile(rf"{_PLAIN}(?:(?:\s*[,;]\s+(?:(?:and|or)\s+)?|\s+(?:and|or)\s+){_PLAIN})*")
+_SEPARATOR = re.compile(r"\s*[,;]\s+(?:(?:and|or)\s+)?|\s+(?:and|or)\s+")
+# What may follow a number that is the whole answer: an end, a sentence's punctuation or markup, a word or unit. Not a
+# power, an operator, a letter or a bracket that makes it part of a formula.
+_AFTER_NUMBER = re.compile(
+    r"\s*(?:$|[,;:!?\])}°\"'`|$–—](?!\w)|\.(?:\W|$)|\*{1,2}(?!\s*[\w(\\])|\*\*(?=\s)|</?[A-Za-z|]|\\\\)"
+    r"|\s+(?:-\s+[A-Za-z]{2}|\([A-Za-z]{2}|(?!pi\b|sqrt|(?:times|plus|minus|over)\s+[\d\\(])[A-Za-z]{2}"
+    r"|[A-Za-z](?:\s+[A-Za-z]|[\s.,;)]*$))"
+)
+_AFTERTHOUGHT = re.compile(r",\s+[A-Za-z]{3}|[,\s]\s*(?:because|since|which|where|when|so)\b")
 _BOXES_TRIED = 16
 _TAIL = 4_000
 
@@ -20,7 +30,8 @@ def extract_answer(text: str, require_box: bool = False) -> str | None:
        one answer, so `\boxed{1} and \boxed{2}` gives `1, 2`. A box that never closes, or whose content is longer than
        2,000 characters, is no answer.
     2. Without any box, and unless `require_box`: what follows the last "answer is", "answer:" or "####" within the
-       last 4,000 characters: its first formula between `$`, `\(` or `\[`, else a number, else the sentence.
+       last 4,000 characters: its first formula between `$`, `\(` or `\[`, else a number or several ("1, 2 and 3" gives
+       `1, 2, 3`) that no formula goes on from ("10^5" is one, "10 cm" is not), else the sentence.
 
     Args:
         text: the completion.
@@ -96,8 +107,10 @@ def _stated(tail: str) -> str | None:
     span = _MATH_SPAN.search(line)
     if span:
         return next(group for group in span.groups() if group).strip() or None
-    number = _NUMBER.match(line)
-    if number:
-        return number.group().strip().rstrip(",")
+    numbers = _NUMBERS.match(line)
+    if numbers:
+        if _AFTER_NUMBER.match(line, numbers.end()):
+            return ", ".join(_SEPARATOR.split(numbers.group().strip()))
+        line = _AFTERTHOUGHT.split(line, maxsplit=1)[0]
     sentence = re.split(r"\.(?:\s|$)|\*\*", line, maxsplit=1)[0].strip()
     return sentence or None

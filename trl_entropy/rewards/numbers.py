@@ -5,7 +5,8 @@ from fractions import Fraction
 
 
 _RATIONAL = re.compile(r"([+-]?)(?:(\d+)|(\d+)\s*/\s*(\d+)|\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\})", re.ASCII)
-_SPACING = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[,;!]|(?<!\d)\s+|\s+(?!\d)")
+_SIZES = re.compile(r"\\left(?![a-z])|\\right(?![a-z])")
+_SPACING = re.compile(r"(?:(?<!\\)\\[,;!]|\s)+")
 
 
 def quick_verdict(gold: str, answer: str) -> str | None:
@@ -39,4 +40,12 @@ def _rational(text: str) -> Fraction | None:
 
 
 def _without_spacing(text: str) -> str:
-    return _SPACING.sub("", text.strip()).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    text = _SIZES.sub("", text.strip())
+    return _SPACING.sub(_closed_up, text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+
+
+def _closed_up(space: re.Match[str]) -> str:
+    """Nothing, but a space between two digits: `1 2` is not 12. Thin spaces alone group digits: `1\\,000` is 1000."""
+    text, start, end = space.string, space.start(), space.end()
+    between = start > 0 and end < len(text) and text[start - 1].isdigit() and text[end].isdigit()
+    return " " if between and any(c.isspace() for c in space.group()) else ""

@@ -24,6 +24,19 @@ _PROGRAM = (
 )
 
 
+# A fork copies a lock that another thread holds, which nobody in the child would ever release.
+_POOLS: "weakref.WeakSet[GradingPool]" = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for pool in list(_POOLS):
+        pool._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """`status`: equal, different, unparsed, unparsed_gold, timeout, memory or crash. `seconds`: wall clock."""
@@ -64,6 +77,7 @@ class GradingPool:
         self.timeout, self.memory_mb = float(timeout), int(memory_mb)
         self.workers = workers or _share_of_cores()
         self._lock = threading.Lock()
+        _POOLS.add(self)
         self._nursery: subprocess.Popen | None = None
         self._stderr: IO[bytes] | None = None
         self._owner = 0

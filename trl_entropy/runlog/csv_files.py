@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .json_files import read_text
-from .model import Problem, RunLogError
+from .model import Problem, RunLogError, as_step
 
 
 _STEP_NAMES = ("step", "global_step", "_step", "train/global_step", "trainer/global_step")
@@ -38,7 +38,7 @@ def read_csv(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]], l
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
-            step = _number(row[step_column]) if len(row) > step_column else None
+            step = as_step(_number(row[step_column])) if len(row) > step_column else None
             if step is None or len(row) > len(header):
                 shown = f"{len(row)} cells under {len(header)} columns" if step is not None else "no step"
                 problems.append(Problem(path, rows.line_num, f"{shown}; row skipped"))
@@ -51,7 +51,7 @@ def read_csv(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]], l
             for i, (run, key) in columns.items():
                 value = _number(row[i]) if i < len(row) else None
                 if value is not None:
-                    runs.setdefault(run or own, []).append((int(step), {key: value}))
+                    runs.setdefault(run or own, []).append((step, {key: value}))
                 elif i < len(row) and row[i].strip().lower() not in ("", "nan", "null", "none", "inf", "-inf"):
                     problems.append(Problem(path, rows.line_num, f"{row[i][:40]!r} in {header[i]!r} is no number"))
     except csv.Error as error:

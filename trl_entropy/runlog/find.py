@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .csv_files import read_csv
+from .folder import LAW_FILE, STEP_KEYS, candidates, is_run, may_be_run
 from .json_files import read_jsonl, read_object, read_trainer_state
-from .model import Problem, Run, RunLogError, collect, is_number
+from .model import Problem, Run, RunLogError, as_step, collect
 from .tensorboard import read_events
 from .trackio import read_trackio
 from .wandb import read_wandb
@@ -21,7 +22,6 @@ _ACCEPTED = (
     "a run's folder, trainer_state.json, *.jsonl, *.csv, events.out.tfevents.* (TensorBoard), *.wandb (W&B offline), "
     "*.db (trackio)"
 )
-_STEP_KEYS = ("step", "global_step", "train/global_step", "_step")
 
 
 def read_run(path: str | Path) -> Run:
@@ -43,6 +43,9 @@ def read_run(path: str | Path) -> Run:
 def read_runs(path: str | Path) -> list[Run]:
     """Every run at a path: of a file that holds several, all; of a folder of run folders, each.
 
+    A folder with a run's own files (`metrics.jsonl`, a trainer's state, event files, ...) is that run. Without them,
+    the folders in it that hold a log are the runs; one of them that cannot be read is a problem of the first.
+
     Args and errors as in [`read_run`]. What is damaged is in each run's `problems`; the rest was read.
     """
     path = Path(path)
@@ -50,26 +53,47 @@ def read_runs(path: str | Path) -> list[Run]:
         raise RunLogError(f"{path}: no such file or folder. Accepted: {_ACCEPTED}.")
     if path.is_file():
         named, problems = read_points(path)
-        return [
-            Run(name or _name_of(path), path, collect(points), problems=list(problems))
-            for name, points in named.items()
-        ]
-    if _candidates(path) or any(path.glob("*.jsonl")):
-        return [_read_folder(path)]
-    below = [folder for folder in sorted(path.iterdir()) if folder.is_dir() and _candidates(folder)]
+        return _runs_of(named, path, problems)
+    below = [] if is_run(path) else sorted(p for p in path.iterdir() if may_be_run(p) and (is_run(p) or candidates(p)))
     if not below:
-        raise RunLogError(f"{path}: no log of a run in this folder. Accepted: {_ACCEPTED}.")
-    return [_read_folder(folder) for folder in below]
+        if not (is_run(path) or candidates(path)):
+            raise RunLogError(f"{path}: no log of a run in this folder. Accepted: {_ACCEPTED}.")
+        return _read_folder(path)
+    runs: list[Run] = []
+    failed: list[tuple[Path, RunLogError]] = []
+    for folder in below:
+        try:
+            runs += _read_folder(folder)
+        except RunLogError as error:
+            failed.append((folder, error))
+    if not runs:
+        raise RunLogError(" ".join(str(error) for _, error in failed))
+    runs[0].problems += [_problem(folder, error) for folder, error in failed]
+    return runs
+
+
+def _runs_of(named: dict[str, Points], path: Path, problems: Iterable[Problem]) -> list[Run]:
+    kept = list(problems)
+    runs = [Run(name or _name_of(path), path, collect(points)) for name, points in named.items()]
+    for run in runs:
+        run.problems = list(kept)
+    return runs
 
 
 def read_points(path: Path) -> tuple[dict[str, Points], list[Problem]]:
     """The points of each run in one file, by run name ('' where the file names none).
 
     Raises:
-        RunLogError: If the file's kind is unknown or nothing in it can be used.
+        RunLogError: If the file's kind is unknown, it cannot be opened, or nothing in it can be used.
     """
-    name = path.name
-    if ".tfevents." in name:
+    try:
+        return _points_by_kind(path)
+    except OSError as error:
+        raise RunLogError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _points_by_kind(path: Path) -> tuple[dict[str, Points], list[Problem]]:
+    if ".tfevents." in path.name:
         points, problems = read_events(path)
         return {"": points}, problems
     if path.suffix == ".wandb":
@@ -95,44 +119,38 @@ def _with_steps(
     problems = list(problems)
     found = 0
     for line, row in rows:
-        key = next((k for k in _STEP_KEYS if is_number(row.get(k)) and abs(row[k]) < 2**53), None)
-        if key is None:
+        step = next((s for s in (as_step(row.get(k)) for k in STEP_KEYS) if s is not None), None)
+        if step is None:
             problems.append(Problem(path, line, "no step in this entry; skipped"))
             continue
         found += 1
-        figures = {k: v for k, v in row.items() if k not in _STEP_KEYS}
-        runs.setdefault(str(row.get("run") or row.get("benchmark") or ""), []).append((int(row[key]), figures))
+        figures = {k: v for k, v in row.items() if k not in STEP_KEYS}
+        runs.setdefault(str(row.get("run") or row.get("benchmark") or ""), []).append((step, figures))
     if not found:
-        raise RunLogError(f"{path}: no entry has a step. Accepted keys: {', '.join(_STEP_KEYS)}.")
+        raise RunLogError(f"{path}: no entry has a step. Accepted keys: {', '.join(STEP_KEYS)}.")
     return runs, problems
 
 
-def _candidates(folder: Path) -> list[list[Path]]:
-    """The files of a run's folder that hold its metrics, best first; those of one list belong together."""
-    checkpoints = sorted(
-        (p for p in folder.glob("checkpoint-*/trainer_state.json") if re.search(r"-(\d+)$", p.parent.name)),
-        key=lambda p: int(p.parent.name.rpartition("-")[2]),
-        reverse=True,
-    )
-    first = [folder / "metrics.jsonl", folder / "trainer_state.json"]
-    single = [p for p in (*first, *checkpoints) if p.is_file()]
-    events = sorted(folder.glob("**/events.out.tfevents.*"))  # one run writes several: a new one on each resume
-    others = [*sorted(folder.glob("*.wandb")), *sorted(folder.glob("*.csv"))]
-    return [*([p] for p in single), *([events] if events else []), *([p] for p in others)]
-
-
-def _read_folder(folder: Path) -> Run:
+def _read_folder(folder: Path) -> list[Run]:
+    """The run of a folder, or the runs that the one file with its metrics holds."""
     run = Run(_name_of(folder), folder)
-    for paths in _candidates(folder):
-        points: Points = []
+    for paths in candidates(folder):
+        named: dict[str, Points] = {}
         for path in paths:
-            points += _try(run, path, lambda path=path: _points_of(run, path)) or []
-        if points:
-            run.source, run.metrics = paths[-1], collect(points)
+            for name, points in (_try(run, path, lambda path=path: _points_of(run, path)) or {}).items():
+                named.setdefault(name, []).extend(points)
+        if len(named) > 1:  # whose the folder's other files are, nobody knows
+            return _runs_of(named, paths[-1], run.problems)
+        if named:
+            run.source, run.metrics = paths[-1], collect(next(iter(named.values())))
             break
-    pairs = folder / "entropy_reward.jsonl"
+    pairs = folder / LAW_FILE
     if pairs.is_file():
-        _try(run, pairs, lambda: _add_pairs(run, pairs))
+        named = _try(run, pairs, lambda: _points_of(run, pairs)) or {}
+        if len(named) > 1 and not run.metrics:
+            return _runs_of(named, pairs, run.problems)
+        if named:
+            _add_pairs(run, pairs, named)
     for name, attribute in (("token_map.jsonl", "token_map"), ("entropy_dynamics.jsonl", "dynamics")):
         path = folder / name
         if path.is_file():
@@ -143,30 +161,32 @@ def _read_folder(folder: Path) -> Run:
     if not (run.metrics or run.token_map or run.dynamics):
         details = " ".join(str(problem) for problem in run.problems)
         raise RunLogError(f"{folder}: nothing in this folder could be read. {details}".rstrip())
-    return run
+    return [run]
 
 
-def _points_of(run: Run, path: Path) -> Points:
+def _points_of(run: Run, path: Path) -> dict[str, Points]:
     named, problems = read_points(path)
     run.problems += problems
-    return [point for points in named.values() for point in points]
+    return named
 
 
-def _add_pairs(run: Run, path: Path) -> None:
-    """Entropy and reward measured together by an evaluation: the law's own points, under `law_pairs/`."""
-    named, problems = read_points(path)
-    run.problems += problems
-    first = next(iter(named))
+def _add_pairs(run: Run, path: Path, named: dict[str, Points]) -> None:
+    """Entropy and reward measured together by an evaluation: the law's own points, under `law_pairs/`.
+
+    Of several runs or benchmarks in the file, those that are named for this folder, else the first.
+    """
+    own = [name for name in named if run.name in re.split(r"[/ ]", name)]
+    chosen = (own or list(named))[0]
     if len(named) > 1:
-        text = f"several benchmarks ({', '.join(named)}); {first!r} is used here, give the file itself to fit each"
+        text = f"several runs or benchmarks ({', '.join(named)}); {chosen!r} is used, give the file itself for each"
         run.problems.append(Problem(path, None, text))
-    run.metrics.update(collect((step, {f"law_pairs/{k}": v for k, v in row.items()}) for step, row in named[first]))
+    run.metrics.update(collect((step, {f"law_pairs/{k}": v for k, v in row.items()}) for step, row in named[chosen]))
 
 
 def _add_rows(run: Run, path: Path, attribute: str) -> None:
     rows, problems = read_jsonl(path)
     run.problems += problems
-    kept = [row for _, row in rows if isinstance(row.get("step"), int)]
+    kept = [row for _, row in rows if isinstance(row.get("step"), int) and as_step(row["step"]) is not None]
     if len(kept) < len(rows):
         run.problems.append(Problem(path, None, f"{len(rows) - len(kept)} lines have no whole step; skipped"))
     setattr(run, attribute, kept)

@@ -45,8 +45,9 @@ def read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Probl
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             cut = number == len(lines)  # a file ends in a newline, unless its writer was stopped
+            cut = cut and isinstance(error, json.JSONDecodeError)
             what = "the line is cut off" if cut else f"not JSON ({_reason(error)})"
             problems.append(Problem(path, number, f"{what}; line skipped"))
             continue
@@ -69,7 +70,7 @@ def read_trainer_state(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]
     text, problems = read_text(path)
     try:
         state = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         entries = list(_salvaged(text))
         line = getattr(error, "lineno", None)
         if not entries:
@@ -98,7 +99,7 @@ def read_object(path: Path) -> dict[str, Any]:
     text, _ = read_text(path)
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RunLogError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON ({_reason(error)}).") from error
     if not isinstance(value, dict):
         raise RunLogError(f"{path}: a JSON {type(value).__name__}, not an object.")
@@ -116,10 +117,12 @@ def _salvaged(text: str) -> Iterator[dict[str, Any]]:
             return
         try:
             entry, start = decoder.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return
         yield entry
 
 
 def _reason(error: Exception) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deeply" if isinstance(error, RecursionError) else "an integer of thousands of digits"

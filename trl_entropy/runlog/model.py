@@ -97,9 +97,29 @@ class Run:
         return steps, [first[step] for step in steps], [second[step] for step in steps]
 
 
+def unexpected(run: Run, error: Exception) -> Problem:
+    """An error that nothing foresaw, as a problem of the run's file: one damaged run must not hide the others."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    return Problem(Path(run.source), None, f"{type(error).__name__} ({text}); this run is left out")
+
+
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number, and not a bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a number that a finite float can hold, and not a bool."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def as_step(value: Any) -> int | None:
+    """A logged step as an integer; None for what can be no step: no number, or above 2^53.
+
+    >>> as_step(3.0), as_step(1e300), as_step("3")
+    (3, None, None)
+    """
+    return int(value) if is_number(value) and abs(value) < 2**53 else None
 
 
 def collect(points: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, Series]:

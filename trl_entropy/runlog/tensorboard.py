@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError
+from .model import Problem, RunLogError, as_step
 from .protobuf import fields
 
 
@@ -34,7 +34,7 @@ def read_events(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Prob
             break
         try:
             points += _scalars(raw[offset + 12 : offset + 12 + length])
-        except (struct.error, IndexError, ValueError) as error:
+        except (struct.error, IndexError, ValueError, TypeError) as error:
             problems.append(Problem(path, None, f"record {records + 1} is damaged ({error}); skipped"))
         records += 1
         offset += 16 + length
@@ -46,7 +46,9 @@ def read_events(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Prob
 
 def _scalars(event: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     parts = list(fields(event))
-    step = next((value for number, value in parts if number == 2), 0)
+    step = as_step(next((value for number, value in parts if number == 2), 0))
+    if step is None:
+        raise ValueError("no step")
     for number, summary in parts:
         if number != 5:
             continue
@@ -55,7 +57,7 @@ def _scalars(event: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
                 figures = dict(fields(value))
                 number_found = _scalar(figures)
                 if 1 in figures and number_found is not None:
-                    yield int(step), {figures[1].decode("utf-8", errors="replace"): number_found}
+                    yield step, {figures[1].decode("utf-8", errors="replace"): number_found}
 
 
 def _scalar(value: dict[int, Any]) -> float | None:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError
+from .model import Problem, RunLogError, as_step
 
 
 def read_trackio(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]], list[Problem]]:
@@ -27,11 +27,14 @@ def read_trackio(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]
             ):
                 try:
                     figures = json.loads(text)
-                except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+                except (ValueError, TypeError, RecursionError) as error:
                     problems.append(Problem(path, None, f"row {number} is not JSON ({error}); skipped"))
                     continue
-                if isinstance(figures, dict):
-                    runs.setdefault(str(name), []).append((int(step), figures))
+                place = as_step(step)
+                if place is None or not isinstance(figures, dict):
+                    problems.append(Problem(path, None, f"row {number} has no step or no figures; skipped"))
+                    continue
+                runs.setdefault(str(name), []).append((place, figures))
         finally:
             connection.close()
     except sqlite3.Error as error:

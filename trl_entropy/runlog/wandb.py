@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError
+from .model import Problem, RunLogError, as_step
 from .protobuf import fields
 
 
@@ -32,7 +32,7 @@ def read_wandb(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Probl
             for number, history in fields(record):
                 if number == 2:
                     points.append(_history(history))
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, TypeError, RecursionError) as error:
         problems.append(Problem(path, None, f"damaged ({error}); {len(points)} history records read before it"))
     if not points:
         raise RunLogError(f"{path}: no history record in this W&B file.")
@@ -69,4 +69,8 @@ def _history(message: bytes) -> tuple[int, dict[str, Any]]:
             figures[key.decode("utf-8", errors="replace")] = json.loads(text)
         elif number == 2:
             step = next((v for n, v in fields(value) if n == 1), 0)
-    return int(figures.get("train/global_step", step)), figures
+    logged = as_step(figures.get("train/global_step"))
+    place = logged if logged is not None else as_step(step)
+    if place is None:
+        raise ValueError("a history record without a step")
+    return place, figures
