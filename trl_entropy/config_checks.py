@@ -7,6 +7,7 @@ import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from transformers.trainer_utils import HubStrategy
 from trl import GRPOConfig
 
 
@@ -132,6 +133,12 @@ def _check_settings_without_effect(config: EntropyGRPOConfig) -> None:
         raise ValueError(
             f"log_token_map_steps={config.log_token_map_steps} was given but log_token_map is 0, so it has no effect. "
             "Set log_token_map to the number of completions to keep, or leave log_token_map_steps out."
+        )
+    if config.log_token_map and config.push_to_hub and config.hub_strategy != "end":
+        warnings.warn(
+            f"hub_strategy={HubStrategy(config.hub_strategy).value!r} uploads the run's folder while it trains, and with "
+            "log_token_map it holds prompts and completions. Set hub_private_repo=True, or hub_strategy='end', which "
+            "leaves them out."
         )
     if config.siren and config.max_completion_length == 1 and config.siren_quantile > 0:
         raise ValueError(
