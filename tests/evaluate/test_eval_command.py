@@ -198,6 +198,15 @@ def test_vllm_is_asked_as_it_wants_to_be(folder, monkeypatch):
     assert other.entropy is None
 
 
+@pytest.mark.parametrize(("ranks", "expected"), [((4, {}), 8), ((16, {}), 16), ((12, {}), 16), ((8, {"q": 200}), 256)])
+def test_vllm_is_told_a_rank_that_it_takes(ranks, expected):
+    from trl_entropy.evaluate.vllm_engine import lora_rank
+
+    assert lora_rank(LoraConfig(r=ranks[0], rank_pattern=ranks[1])) == expected
+    with pytest.raises(ValueError, match="rank 1024; vLLM takes up to 512"):
+        lora_rank(LoraConfig(r=1024))
+
+
 def test_law_points_read_as_the_law_reads_them(folder, tmp_path):
     from trl_entropy.evaluate.run import Evaluation
     from trl_entropy.law.runs import law_of_run
