@@ -136,9 +136,9 @@ def _check_settings_without_effect(config: EntropyGRPOConfig) -> None:
         )
     if config.log_token_map and config.push_to_hub and config.hub_strategy != "end":
         warnings.warn(
-            f"hub_strategy={HubStrategy(config.hub_strategy).value!r} uploads the run's folder while it trains, and with "
-            "log_token_map it holds prompts and completions. Set hub_private_repo=True, or hub_strategy='end', which "
-            "leaves them out."
+            f"hub_strategy={HubStrategy(config.hub_strategy).value!r} uploads the run's folder while it trains, and "
+            "with log_token_map it holds prompts and completions. Set hub_private_repo=True, or hub_strategy='end', "
+            "which leaves them out."
         )
     if config.siren and config.max_completion_length == 1 and config.siren_quantile > 0:
         raise ValueError(
