@@ -138,6 +138,7 @@ def train(spec: RunSpec, callbacks: Sequence[TrainerCallback] = ()) -> EntropyGR
         disable_tqdm=True,
         log_token_map=4,
         log_token_map_steps=40,
+        log_entropy_dynamics=True,
         **TRAINING,
         **spec.arguments,
     )
