@@ -2,8 +2,11 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -135,6 +138,17 @@ def test_canary_signatures_of_trl():
     assert TRAINER_STATE_NAME == "trainer_state.json"
     assert callable(trl_utils.maybe_gather_lm_head_ctx)
     assert trl.__version__.startswith(("1.15", "1.16"))
+
+
+def test_what_is_imported_is_declared():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in wanted}
+    owners = packages_distributions()
+    imported = {name.split(".")[0] for path in modules() for name in imports_of(path)} - {"trl_entropy", "__future__"}
+    for name in sorted(imported - sys.stdlib_module_names):
+        packages = {owner.lower().replace("_", "-") for owner in owners.get(name, [name])}
+        assert packages & declared, f"{name} is imported, but pyproject.toml declares none of {packages}"
 
 
 def test_no_path_of_a_machine_in_the_project():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,6 +171,24 @@ def test_on_policy_is_said(write: Write):
 )
 def test_only_the_papers_sizes_have_the_papers_settings(model: str, said: str):
     assert said in render(examine(read_plan(str(CONFIGS / "siren.yaml"), ["--model_name_or_path", model])))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("siren", ["--siren_penalty", "lower"], r"siren_penalty +here lower +paper two_sided\n"),
+        ("siren", ["--siren_anchor", "0.5"], r"siren_anchor +here 0.5 +paper None\n"),
+        ("siren_official", [], r"siren_nucleus +here exclusive +paper inclusive, its code exclusive\n"),
+        ("siren_official", [], r"entropy_scope +here micro_batch +paper batch, its code micro_batch\n"),
+        ("kl_cov", ["--kl_cov_clip", "true"], r"kl_cov_clip +here True +paper False\n"),
+        ("clip_cov", ["--epsilon_high", "0.28"], r"epsilon_high +here 0.28 +paper None\n"),
+        ("siren_official", [], r"the mass \(exclusive\).*\n +Statistics and selections over each micro-batch"),
+    ],
+)
+def test_another_definition_than_the_papers_is_said(name: str, words: list[str], said: str):
+    text = render(examine(read_plan(str(CONFIGS / f"{name}.yaml"), words)))
+    assert re.search(said, text)
+    assert "every setting is" not in text
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
+from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 from trl_entropy.callbacks.evaluation import EvaluationCallback
 from trl_entropy.evaluate.problems import Problem
 
@@ -19,13 +21,14 @@ from trl_entropy.evaluate.problems import Problem
 PROBLEMS = [Problem(str(i), prompt, "a") for i, prompt in enumerate(["a b", "c d e f", "g"])]
 
 
-def train(arguments, dataset, evaluate: bool, **overrides):
-    trainer = GRPOTrainer(
+def train(arguments, dataset, evaluate: bool, trainer=GRPOTrainer, config=GRPOConfig, peft_config=None, **overrides):
+    trainer = trainer(
         model=tiny_model(),
         reward_funcs=vowel_reward,
-        args=GRPOConfig(**arguments(**overrides)),
+        args=config(**arguments(**overrides)),
         train_dataset=dataset,
         processing_class=tiny_tokenizer(),
+        peft_config=peft_config,
     )
     if evaluate:
         trainer.add_callback(EvaluationCallback(trainer, PROBLEMS, every=2, n=4, ks=[1, 2, 4], batch_size=5))
@@ -55,6 +58,24 @@ def test_the_weights_are_the_same_with_and_without(arguments, dataset):
         assert line["entropy"] == pytest.approx(row["heldout/entropy"])
         assert line["reward"] == pytest.approx(row["heldout/pass_at_1"])
     assert 0 < lines[0]["entropy"] < np.log(39)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_it_leaves_siren_alone(lora, arguments, dataset):
+    """SIREN changes the head's forward: it must be the same before and after an evaluation, also under LoRA."""
+    options = {"trainer": EntropyGRPOTrainer, "config": EntropyGRPOConfig, "siren_coef": 0.5, "max_steps": 3}
+
+    def run(evaluate: bool):
+        peft = LoraConfig(r=4, target_modules=["q_proj", "v_proj"]) if lora else None
+        return train(arguments, dataset, evaluate, peft_config=peft, **options)
+
+    plain, watched = run(False), run(True)
+    for a, b in zip(plain.model.parameters(), watched.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    keys = ("siren/entropy", "siren/anchor", "siren/penalty", "loss")
+    logs = [[{k: row.get(k) for k in keys} for row in run.state.log_history] for run in (plain, watched)]
+    assert logs[0] == logs[1]
+    assert any("heldout/pass_at_4" in row for row in watched.state.log_history)
 
 
 def test_a_log_over_several_evaluations_shows_the_last(arguments, dataset):

@@ -14,7 +14,8 @@ class EntropyGRPOConfig(GRPOConfig):
     [`~trl.GRPOConfig`] plus entropy control. Every method is off at its default and on when its number is not zero:
     `siren_coef` for SIREN (arXiv 2509.25133), `clip_cov_ratio` for Clip-Cov, `kl_cov_ratio` for KL-Cov
     (arXiv 2505.22617). SIREN combines with either of the two; TRL's own `entropy_coef`, `use_adaptive_entropy`,
-    `top_entropy_quantile` and `epsilon_high` keep their meaning and combine with all.
+    `top_entropy_quantile` and `epsilon_high` keep their meaning and combine with all, except that KL-Cov opens PPO's
+    clip: there `epsilon_high` acts only with `kl_cov_clip`.
 
     Parameters:
         siren_coef (`float`, *optional*, defaults to `0.0`):

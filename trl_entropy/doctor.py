@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .plan import Plan, model_shape
-from .published import method_of, published, published_size
+from .published import AUTHORS_CODE, DEFINITION, method_of, published, published_size
 
 
 GIB = 2**30
@@ -58,7 +58,8 @@ def _method(plan: Plan) -> list[str]:
         kept = round(100 * (1 - args.siren_quantile))
         lines.append(
             f"SIREN: {args.siren_coef:g} * (H - anchor)^2, H the entropy inside the top {args.siren_top_p:g} of the "
-            f"mass on the {kept} % most uncertain tokens; anchor {anchor}, pull {args.siren_penalty}."
+            f"mass ({args.siren_nucleus}) on the {kept} % most uncertain tokens; anchor {anchor}, pull "
+            f"{args.siren_penalty}."
         )
     if args.clip_cov:
         band = f"{args.clip_cov_low:g} to {args.clip_cov_high:g}"
@@ -69,6 +70,9 @@ def _method(plan: Plan) -> list[str]:
             f"KL-Cov: {args.kl_cov_coef:g} * |logp - old logp| on the {args.kl_cov_ratio:g} of tokens with the "
             f"largest covariance; PPO's clip {clip}."
         )
+    if args.entropy_methods:
+        wide = {"batch": "the whole batch, all processes", "micro_batch": "each micro-batch of each process"}
+        lines.append(f"Statistics and selections over {wide[args.entropy_scope]}.")
     if args.entropy_coef:
         lines.append(
             f"Naive bonus (TRL's entropy_coef): {args.entropy_coef:g} * mean entropy of all tokens and words."
@@ -167,6 +171,11 @@ def _compared(plan: Plan) -> list[str]:
         have = getattr(have, "value", have)
         if have != wanted:
             lines.append(f"{name:<28} here {have!s:<14} paper {wanted}")
+    for name, wanted in DEFINITION.items():
+        have = getattr(plan.args, name)
+        if name not in settings and have != wanted:
+            code = f", its code {have}" if AUTHORS_CODE.get(name) == have else ""
+            lines.append(f"{name:<28} here {have!s:<14} paper {wanted}{code}")
     whose = "the paper's" if billions == of else f"the paper's for {of}B, another size than this model's"
     return lines if len(lines) > 1 else [f"{source}: every setting is {whose}."]
 

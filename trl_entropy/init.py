@@ -22,6 +22,7 @@ YOURS: Mapping[str, str] = {
     "reward_funcs": "yours: names from `trl-entropy grpo --help`, or my_module.my_reward",
     "output_dir": "yours",
     "max_steps": "yours: optimizer steps",
+    "log_token_map": "yours: completions to look at in `trl-entropy report`, every 25 steps",
     "system_prompt": "yours: a base model has not learned how to answer",
     "num_processes": "yours: GPUs; keep per_device x accumulation x GPUs equal, or the step changes",
     "num_machines": "yours: of 8 GPUs each",
@@ -31,7 +32,7 @@ YOURS: Mapping[str, str] = {
     "max_completion_length": "yours: the paper's length; shorter is cheaper, but truncated completions score 0",
     "entropy_coef": "yours: 1e-4 to 1e-3 is usable, 5e-3 explodes",
     "siren_coef": "yours: the paper's; 0.3 to 1 for a tiny model with few updates",
-    "clip_cov_ratio": "yours: the paper's; raise it while cov/selected_share logs less than this",
+    "clip_cov_ratio": "yours: the paper's; where cov/selected_share logs less, lower clip_cov_low",
     "kl_cov_ratio": "yours: the paper's for this size; a fraction, not a percentage",
 }
 
@@ -89,7 +90,7 @@ def configuration(method: str, size: str, gpus: int | None = None) -> str:
         },
         {name: settings.pop(name) for name in ("generation_batch_size", "num_generations")},
         {name: value for name, value in settings.items() if not name.startswith(_OWN)} | chosen,
-        {"max_steps": 3200, "logging_steps": 1, "save_steps": 160},
+        {"max_steps": 3200, "logging_steps": 1, "save_steps": 160, "log_token_map": 4},
         {
             "use_vllm": "true",
             "vllm_mode": "colocate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from .data import ColumnArguments, check_dataset_arguments
 if TYPE_CHECKING:
     from trl import DatasetMixtureConfig, ModelConfig
 
+    from .data import AnySplit
     from .train import EntropyScriptArguments
 
 
@@ -111,6 +113,18 @@ def check_inputs(
             "use_vllm=True, but vLLM is not installed. Install the extra `vllm`, or set use_vllm=False (slow)."
         )
     check_checkpoint(args.resume_from_checkpoint, str(args.output_dir))
+
+
+def check_rows(split: AnySplit, args: EntropyGRPOConfig) -> None:
+    """Raise `ValueError` for fewer rows than one rollout takes: TRL drops what does not fill one, here all of it."""
+    prompts = (args.generation_batch_size or 0) // (args.num_generations or 1)
+    rows = len(split) if hasattr(split, "__len__") else math.inf
+    if rows < prompts:
+        raise ValueError(
+            f"The training data has {rows} rows, but a rollout takes {prompts} prompts ({args.generation_batch_size} "
+            f"completions / num_generations={args.num_generations}), so that nothing would be trained. Give more rows, "
+            "or lower steps_per_generation (or generation_batch_size, whichever is set)."
+        )
 
 
 def is_on_hub(checkpoint: str | bool | None) -> bool:

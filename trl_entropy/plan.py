@@ -20,6 +20,7 @@ from .config_file import read_config
 from .data import ColumnArguments
 from .inputs import check_inputs
 from .launch import refuse_unknown_arguments, split_arguments
+from .monitors import MonitorArguments, check_monitors
 from .train import EntropyScriptArguments
 
 
@@ -109,11 +110,18 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
     launcher = _launcher(flags)
     launched = 1 if launcher.get("distributed_type") == "NO" else int(launcher.get("num_processes") or 1)
     planned = type("EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or launched})
-    groups: Any = (EntropyScriptArguments, planned, ModelConfig, DatasetMixtureConfig, ColumnArguments)
+    groups: Any = (
+        EntropyScriptArguments,
+        planned,
+        ModelConfig,
+        DatasetMixtureConfig,
+        ColumnArguments,
+        MonitorArguments,
+    )
     with warnings.catch_warnings(record=True) as caught, _quiet() as said, _environment():
         warnings.simplefilter("always")
         try:
-            script, args, model, mixture, columns, unknown = TrlParser(
+            script, args, model, mixture, columns, monitors, unknown = TrlParser(
                 groups, prog="trl-entropy doctor"
             ).parse_args_and_config(words, return_remaining_strings=True)
         except SystemExit as stop:
@@ -123,6 +131,7 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
         elsewhere.use_vllm = False
         try:
             check_inputs(script, elsewhere, model, mixture, columns)
+            check_monitors(monitors, args.report_to)
         except FileNotFoundError as error:
             raise ValueError(str(error)) from error
     given = set(content) | {word[2:].split("=")[0] for word in overrides if word.startswith("--")}

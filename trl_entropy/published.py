@@ -65,6 +65,25 @@ PUBLISHED: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
+# What the methods are, beyond their numbers: a run that differs in one of these is not the paper's
+DEFINITION: Mapping[str, Any] = MappingProxyType(
+    {
+        "siren_nucleus": "inclusive",
+        "siren_penalty": "two_sided",
+        "siren_anchor": None,
+        "entropy_scope": "batch",
+        "kl_cov_clip": False,
+        "epsilon_high": None,
+        "delta": None,
+        "importance_sampling_level": "token",
+        "top_entropy_quantile": 1.0,
+        "entropy_coef": 0.0,
+        "use_adaptive_entropy": False,
+    }
+)
+# Where the authors' code takes another one
+AUTHORS_CODE: Mapping[str, Any] = MappingProxyType({"siren_nucleus": "exclusive", "entropy_scope": "micro_batch"})
+
 
 def published(method: str, billions: float = 7) -> tuple[str, dict[str, Any]]:
     """Source and settings of a method's paper for a model of that many billion parameters.

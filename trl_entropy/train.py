@@ -21,7 +21,10 @@ from trl import (
 from .config import EntropyGRPOConfig
 from .config_file import config_argument, read_config
 from .data import AnySplit, ColumnArguments, load_splits, pick_split, to_prompts
-from .inputs import REWARDS, check_inputs, imported, is_on_hub, reward_function
+from .evaluate.benchmarks import Benchmark
+from .evaluate.problems import Problem
+from .inputs import REWARDS, check_inputs, check_rows, imported, is_on_hub, reward_function
+from .monitors import MonitorArguments, add_monitors, check_monitors, heldout
 from .push import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 
 
@@ -55,8 +58,15 @@ class EntropyScriptArguments(ScriptArguments):
 
 
 def make_parser(prog: str | None = None) -> TrlParser:
-    """The parser of the training script: five groups of arguments, `--config FILE.yaml`, overrides."""
-    groups = (EntropyScriptArguments, EntropyGRPOConfig, ModelConfig, DatasetMixtureConfig, ColumnArguments)
+    """The parser of the training script: six groups of arguments, `--config FILE.yaml`, overrides."""
+    groups = (
+        EntropyScriptArguments,
+        EntropyGRPOConfig,
+        ModelConfig,
+        DatasetMixtureConfig,
+        ColumnArguments,
+        MonitorArguments,
+    )
     parser = TrlParser(cast(list, groups), prog=prog)
     parser.usage = "%(prog)s --config FILE [--argument value ...]"  # there are too many to list before an error
     return parser
@@ -90,8 +100,11 @@ class Inputs:
     script: EntropyScriptArguments
     args: EntropyGRPOConfig
     model: ModelConfig
+    columns: ColumnArguments
+    monitors: MonitorArguments
     train_split: AnySplit
     eval_split: AnySplit | None
+    problems: tuple[Benchmark, list[Problem]] | None
 
     @classmethod
     def load(
@@ -101,6 +114,7 @@ class Inputs:
         model: ModelConfig,
         mixture: DatasetMixtureConfig,
         columns: ColumnArguments,
+        monitors: MonitorArguments,
     ) -> "Inputs":
         """Check the arguments, load the data, and fetch the checkpoint that `resume_from_checkpoint` names on the Hub.
 
@@ -109,17 +123,20 @@ class Inputs:
                 be loaded.
         """
         check_inputs(script, args, model, mixture, columns)
+        check_monitors(monitors, args.report_to)
+        problems = heldout(monitors, columns)
         if mixture.datasets:
             dataset = get_dataset(mixture)
         else:
             dataset = load_splits(cast(str, script.dataset_name), script.dataset_config, script.dataset_streaming)
         train_split = to_prompts(pick_split(dataset, script.dataset_train_split), columns)
+        check_rows(train_split, args)
         eval_split = None
         if args.eval_strategy != "no":
             eval_split = to_prompts(pick_split(dataset, script.dataset_test_split), columns)
         if is_on_hub(args.resume_from_checkpoint):
             args.resume_from_checkpoint = fetch_checkpoint(cast(str, args.resume_from_checkpoint), args)
-        return cls(script, args, model, train_split, eval_split)
+        return cls(script, args, model, columns, monitors, train_split, eval_split, problems)
 
     def train(self) -> "EntropyGRPOTrainer":
         """Load the model, train, save, push.
@@ -152,6 +169,7 @@ class Inputs:
             peft_config=get_peft_config(model),
             tools=[imported(path, "tools") for path in script.tools or []] or None,
         )
+        add_monitors(trainer, self.monitors, self.problems, self.columns)
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         save_and_push(trainer, script.dataset_name, destination)
         return trainer

@@ -195,6 +195,35 @@ def test_siren_leaves_the_initial_policys_first_step_alone(arguments, dataset):
     assert siren._entropy_state.anchor == siren._entropy_state.entropy > 0
 
 
+def test_the_lower_side_acts_only_below_the_anchor(arguments, dataset):
+    def gradient(anchor: float, **settings) -> torch.Tensor:
+        trainer = make_trainer(arguments(loss_type="dr_grpo", **settings), dataset)
+        trainer._entropy_state = EntropyState(anchor=anchor, entropy=LAST, counted_share=SHARE)
+        return step_gradient(trainer, batch, 2)
+
+    batch = with_old_logps(make_trainer(arguments(), dataset), fixed_batch())
+    lower, both = {"siren_coef": 0.7, "siren_penalty": "lower"}, {"siren_coef": 0.7}
+    above, below = LAST - 0.4, LAST + 0.4
+    torch.testing.assert_close(gradient(above, **lower), gradient(above), atol=0, rtol=0)
+    assert (gradient(above, **both) - gradient(above)).abs().max() > 1e-3
+    torch.testing.assert_close(gradient(below, **lower), gradient(below, **both), atol=0, rtol=0)
+    assert (gradient(below, **lower) - gradient(below)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("scope", ["batch", "micro_batch"])
+def test_what_the_guard_lowers_is_the_gradient(scope, arguments, dataset):
+    """A coefficient that the guard has halved twice trains as a quarter of it does."""
+
+    def gradient(coef: float, scale: float) -> torch.Tensor:
+        trainer = make_trainer(arguments(loss_type="dr_grpo", siren_coef=coef, entropy_scope=scope), dataset)
+        trainer._entropy_state = EntropyState(anchor=ANCHOR, entropy=LAST, counted_share=SHARE, guard_scale=scale)
+        return step_gradient(trainer, batch, 2)
+
+    batch = with_old_logps(make_trainer(arguments(), dataset), fixed_batch())
+    torch.testing.assert_close(gradient(0.8, 0.25), gradient(0.2, 1.0), atol=1e-7, rtol=1e-5)
+    assert (gradient(0.8, 0.25) - gradient(0.8, 1.0)).abs().max() > 1e-3
+
+
 def test_kl_cov_is_off_until_the_policy_has_moved(arguments, dataset):
     trainer = make_trainer(arguments(loss_type="dr_grpo", kl_cov_ratio=0.2), dataset)
     scored = select(trainer, with_old_logps(trainer, fixed_batch()))

@@ -38,6 +38,27 @@ def test_a_lowered_coefficient_is_whole_again_without_the_guard(arguments, datas
     assert "so they are whole again" in caplog.text
 
 
+def test_a_lowered_coefficient_stays_lowered_under_the_guard(arguments, dataset):
+    """SIREN's and the bonus's; the bounds are never left, so each step doubles the scale once."""
+    guarded = {
+        "siren_coef": 0.5, "entropy_coef": 0.04, "entropy_guard": "lower", "entropy_guard_high": 100.0, **SAVING,
+    }  # fmt: skip
+    first = make_trainer(arguments(**guarded, max_steps=2), dataset)
+    first.train()
+    checkpoint = Path(first.args.output_dir) / "checkpoint-2"
+    edit_state(checkpoint, guard_scale=0.25, anchor=5.0)
+    resumed = make_trainer(arguments(**guarded, max_steps=3), dataset)
+    bonus = []
+    compute = resumed._compute_loss
+    resumed._compute_loss = lambda *args: (bonus.append(resumed.entropy_coef), compute(*args))[1]
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    row = next(row for row in resumed.state.log_history if row.get("step") == 3)
+    assert row["siren/penalty"] == pytest.approx(0.25 * 0.5 * (row["siren/entropy"] - 5.0) ** 2, rel=1e-4)
+    assert set(bonus) == {0.01}
+    assert row["guard/scale"] == 0.5
+    assert resumed.entropy_coef == 0.02
+
+
 def test_an_anchor_survives_a_stretch_without_siren(arguments, dataset, caplog):
     tuned = {"siren_coef": 0.5, "siren_top_p": 0.9}
     first = make_trainer(arguments(**tuned, max_steps=2, **SAVING), dataset)

@@ -52,6 +52,7 @@ class EvaluationCallback(TrainerCallback):
         batch_size: rows generated together on each process.
         at_start: also evaluate the initial policy, before the first step.
         seed: seed of the samples.
+        system_prompt: a system message before each problem; needs a tokenizer with a chat template.
 
     Raises:
         ValueError: for an empty list of problems or a number out of range.
@@ -76,6 +77,7 @@ class EvaluationCallback(TrainerCallback):
         batch_size: int = 64,
         at_start: bool = True,
         seed: int = 0,
+        system_prompt: str | None = None,
     ):
         if not problems:
             raise ValueError("EvaluationCallback needs at least one problem.")
@@ -87,7 +89,7 @@ class EvaluationCallback(TrainerCallback):
         self.sampling = Sampling(n, temperature, max_new_tokens=length, seed=seed)
         self.trainer, self.problems, self.every = trainer, list(problems), every
         self.grader: Grader = grader
-        self.batch_size, self.at_start = batch_size, at_start
+        self.batch_size, self.at_start, self.system_prompt = batch_size, at_start, system_prompt
         self.reward = MathReward()
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -132,7 +134,7 @@ class EvaluationCallback(TrainerCallback):
         mine = [(rank * share + i) % len(self.problems) for i in range(share)]
         problems = [self.problems[i] for i in mine]
         with self._whole_model() as model:
-            engine = TransformersEngine(model, self._tokenizer())
+            engine = TransformersEngine(model, self._tokenizer(), system_prompt=self.system_prompt)
             completions = draw(engine, problems, self.sampling, self.batch_size)
         grades = grade(problems, [[c.text for c in group] for group in completions], self.grader, self.reward)
         rows = list(zip(mine, grades, completions, strict=True))

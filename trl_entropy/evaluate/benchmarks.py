@@ -25,7 +25,7 @@ class Benchmark:
         temperature: sampling temperature; 0 is greedy, for n = 1 only.
         max_new_tokens: longest completion, in tokens.
         grader: `"math"` (math-verify in workers) or `"countdown"`.
-        published: whether n and temperature are those of the SIREN paper (arXiv 2509.25133, section 4.1); the others
+        published: whether n and temperature are those of the SIREN paper (arXiv 2509.25133, evaluation); the others
             are ours.
     """
 

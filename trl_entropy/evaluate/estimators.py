@@ -55,7 +55,7 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int
 
     `maj@k = mean over the C(n, k) subsets of [correct winners / winners]`: the winners of a subset are the answers
     with the most votes in it, so a tie is broken uniformly at random. A missing answer (None) neither votes nor wins;
-    a subset of missing answers only scores 0. `k = n` is the usual cons@n (SIREN, arXiv 2509.25133, section 4.1); for
+    a subset of missing answers only scores 0. `k = n` is the usual cons@n (SIREN, arXiv 2509.25133, evaluation); for
     `k < n` this is the mean that repeated draws of k samples would estimate.
 
     Method: independent `Binomial(count_j, k/n)` votes conditioned on their sum being k are a uniform k-subset, so one

@@ -36,7 +36,7 @@ def masked_mean(values: torch.Tensor, mask: torch.Tensor, dim: int | tuple[int, 
 def sequence_means(values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Mean over the counted tokens of each sequence, and which sequences have one at all.
 
-    The two-level mean of SIREN (arXiv 2509.25133, section 4) is `means[counted].mean()`: a sequence with no counted
+    The two-level mean of SIREN (arXiv 2509.25133, aggregation) is `means[counted].mean()`: a sequence with no counted
     token is left out, it does not enter as 0.
 
     Args:

@@ -31,9 +31,9 @@ def token_covariance(
 ) -> torch.Tensor:
     r"""How much each token contributes to the covariance of log-probability and advantage.
 
-    `C_t = (logp_t - mean logp) * (A_t - mean A)`, means over the counted tokens (arXiv 2505.22617, section 4.2). The
-    mean of `C` is the covariance that drives entropy: `Delta H ~ -eta * Cov(log pi, A)`, so entropy falls while
-    it is positive.
+    `C_t = (logp_t - mean logp) * (A_t - mean A)`, means over the counted tokens (arXiv 2505.22617, on tokens of
+    high covariance). The mean of `C` is the covariance that drives entropy: `Delta H ~ -eta * Cov(log pi, A)`, so
+    entropy falls while it is positive.
 
     Args:
         logps: (B, T), log-probabilities of the sampled tokens, nats.
@@ -96,7 +96,7 @@ def select_clip_cov(
 ) -> torch.Tensor:
     r"""Clip-Cov: `max(1, floor(ratio * N))` tokens, uniform among those with `low < C_t < high`.
 
-    Their policy gradient is set to zero by the caller (arXiv 2505.22617, section 4.3).
+    Their policy gradient is set to zero by the caller (arXiv 2505.22617).
 
     Args:
         covariance: (B, T), from [`token_covariance`].
@@ -121,7 +121,7 @@ def select_clip_cov(
 def select_kl_cov(covariance: torch.Tensor, mask: torch.Tensor, ratio: float) -> torch.Tensor:
     r"""KL-Cov: the `max(1, floor(ratio * N))` tokens of largest covariance, ties by position.
 
-    Their loss gains a penalty on the move away from the old policy (arXiv 2505.22617, section 4.3).
+    Their loss gains a penalty on the move away from the old policy (arXiv 2505.22617).
 
     Args:
         covariance: (B, T), from [`token_covariance`].

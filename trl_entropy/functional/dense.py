@@ -37,7 +37,7 @@ def dense_log_probs(
 
         log_prob = log p[target]     entropy = -sum_v p_v log p_v     nucleus_entropy = -sum_{v in S} q_v log q_v
 
-    where `q` is `p` renormalised inside the nucleus `S` (SIREN, arXiv 2509.25133, section 4.1). This is the reference
+    where `q` is `p` renormalised inside the nucleus `S` (SIREN, arXiv 2509.25133, top-p mask). This is the reference
     that [`fused_log_probs`][trl_entropy.functional.fused_log_probs] is held against, and it has its signature.
 
     **The nucleus.** Tokens are ordered by `z`, descending; equal ones by vocabulary index, ascending. `"inclusive"`

@@ -39,7 +39,7 @@ def fused_log_probs(
     Formulas, arguments, results, degenerate rows and errors are those of its plain twin,
     [`dense_log_probs`][trl_entropy.functional.dense.dense_log_probs], and the nucleus is the set that sorting gives.
     Tiles of whole rows are projected one after the other and reduced to a few scalars a token (SIREN's nucleus,
-    arXiv 2509.25133, section 4.1, is found in them without sorting a row). The backward projects them again, in the
+    arXiv 2509.25133, top-p mask, is found in them without sorting a row). The backward projects them again, in the
     same shape, and adds up the weight's gradient in float32. What no output's gradient asks for is not computed, nor
     a gradient for a frozen weight.
 

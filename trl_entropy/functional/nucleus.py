@@ -21,7 +21,7 @@ def check_nucleus_arguments(top_p: float, nucleus: str) -> None:
 
 @torch.no_grad()
 def nucleus_mask(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusive") -> torch.Tensor:
-    r"""The top-p nucleus of each distribution (SIREN's top-p mask, arXiv 2509.25133, section 4).
+    r"""The top-p nucleus of each distribution (SIREN's top-p mask, arXiv 2509.25133).
 
     Order the words by logit, ties by the smaller index. `inclusive` is the shortest prefix whose probability mass
     reaches `top_p`; `exclusive` is that prefix without its last word, though never empty, as the authors' code has it.
@@ -56,7 +56,7 @@ def nucleus_mask(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusi
 
 
 def nucleus_entropy(logits: torch.Tensor, top_p: float, nucleus: Nucleus = "inclusive") -> torch.Tensor:
-    r"""Entropy of the distribution renormalised inside its top-p nucleus (SIREN, arXiv 2509.25133, section 4).
+    r"""Entropy of the distribution renormalised inside its top-p nucleus (SIREN, arXiv 2509.25133, top-p mask).
 
     `H^p = -sum_{v in S} q_v log q_v`, with `q_v = exp(z_v) / sum_{u in S} exp(z_u)` and `S` as in [`nucleus_mask`].
     The set is not differentiated: `dH^p/dz_j = -q_j (log q_j + H^p)` inside it and exactly 0 outside.

@@ -15,7 +15,7 @@ def anchored_penalty(
     side: PenaltySide = "two_sided",
     reference: float | None = None,
 ) -> torch.Tensor:
-    r"""SIREN's self-anchored penalty (arXiv 2509.25133, section 4), of this batch or expanded about a wider one.
+    r"""SIREN's self-anchored penalty (arXiv 2509.25133), of this batch or expanded about a wider one.
 
     Without `reference`: `coef * (H - anchor)^2`, the penalty of the entropy given.
 
@@ -47,7 +47,7 @@ def anchored_penalty(
 
 
 def kl_cov_penalty(logps: torch.Tensor, old_logps: torch.Tensor, selected: torch.Tensor, coef: float) -> torch.Tensor:
-    r"""KL-Cov's per-token loss, `coef * |logp_t - old_logp_t|` on the selected tokens (arXiv 2505.22617, section 4.3).
+    r"""KL-Cov's per-token loss, `coef * |logp_t - old_logp_t|` on the selected tokens (arXiv 2505.22617, KL-Cov).
 
     Its gradient is `coef * sign(logp_t - old_logp_t)` on the log-probability: full strength however small the move,
     and 0 where there was none.

@@ -1,4 +1,4 @@
-"""Which tokens of a trajectory are its peaks: per-trajectory quantile masks (SIREN, arXiv 2509.25133, section 4)."""
+"""Which tokens of a trajectory are its peaks: per-trajectory quantile masks (SIREN, arXiv 2509.25133)."""
 
 import torch
 
@@ -6,7 +6,7 @@ import torch
 def sequence_quantile(values: torch.Tensor, mask: torch.Tensor, quantile: float) -> torch.Tensor:
     r"""The `quantile` of each row over its counted entries, linearly interpolated as `numpy.quantile` does.
 
-    A step of SIREN's peak-entropy mask (arXiv 2509.25133, section 4).
+    A step of SIREN's peak-entropy mask (arXiv 2509.25133).
 
     Args:
         values: (B, T).
@@ -39,7 +39,7 @@ def sequence_quantile(values: torch.Tensor, mask: torch.Tensor, quantile: float)
 def peak_entropy_mask(entropy: torch.Tensor, mask: torch.Tensor, quantile: float) -> torch.Tensor:
     r"""Keep the tokens of each trajectory whose entropy lies above that trajectory's own quantile.
 
-    `kept_t = m_t and H_t > Q_tau({H_s : m_s = 1})`: the peak-entropy mask of SIREN (arXiv 2509.25133, section 4), with
+    `kept_t = m_t and H_t > Q_tau({H_s : m_s = 1})`: the peak-entropy mask of SIREN (arXiv 2509.25133), with
     `tau = 0.8` about the top 20 % of a trajectory. The comparison is strict, so a trajectory without a peak (a single
     token, or all entropies equal) keeps nothing; `quantile = 0` turns the mask off and keeps every counted token.
     Padding can never be kept. No gradient.

@@ -1,0 +1,117 @@
+"""What `trl-entropy grpo` measures beside training, switched on from a YAML file."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.test_cli import CONFIGS, ROWS, data, model, quick  # noqa: F401
+from trl_entropy import train
+from trl_entropy.data import ColumnArguments
+from trl_entropy.monitors import MonitorArguments, check_monitors, heldout
+
+
+SIREN = next(path for path in CONFIGS if path.stem == "siren")
+GRPO = next(path for path in CONFIGS if path.stem == "grpo")
+
+
+def groups(words: list[str]) -> tuple:
+    return train.make_parser().parse_args_and_config(words, return_remaining_strings=True)[:-1]
+
+
+def test_pass_at_k_on_a_file_beside_training(model, data, tmp_path):  # noqa: F811
+    """A file with the training data's own columns, SIREN on, two steps."""
+    given = quick(
+        SIREN,
+        model,
+        data,
+        tmp_path / "out",
+        max_steps=2,
+        solution_column="answer",
+        solution_after="x",
+        prompt_column="question",
+        heldout_benchmark=data,
+        heldout_steps=2,
+        heldout_samples=3,
+        heldout_problems=4,
+        system_prompt="",
+    )
+    train.main(given)
+    history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    logged = {row["step"]: row for row in history if "heldout/pass_at_3" in row}
+    assert set(logged) == {1, 2}
+    assert "heldout/maj_at_3" in logged[2]
+    points = [json.loads(line) for line in (tmp_path / "out" / "entropy_reward.jsonl").read_text().splitlines()]
+    assert [point["step"] for point in points] == [0, 2]
+
+
+def test_the_law_and_the_figures_beside_training(model, data, tmp_path):  # noqa: F811
+    pytest.importorskip("tensorboard")
+    added = []
+
+    class Watched(train.Inputs):
+        def train(self):
+            added.extend(type(c).__name__ for c in super().train().callback_handler.callbacks)
+
+    words = quick(
+        GRPO, model, data, tmp_path / "out", report_to="tensorboard", log_entropy_law=True, log_figures=True
+    )
+    Watched.load(*groups(words)).train()
+    assert {"EntropyLawCallback", "FigureCallback"} <= set(added)
+    assert list((tmp_path / "out").rglob("events.out.tfevents.*"))
+
+
+def test_problems_are_asked_as_the_training_data_is(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    path.write_text('{"task": "1 + 1", "answer": "2"}\n{"task": "2 + 2", "answer": "4"}\n')
+    asked = {}
+    for system_prompt in (None, "Think."):
+        columns = ColumnArguments("task", system_prompt=system_prompt)
+        benchmark, problems = heldout(MonitorArguments(heldout_benchmark=str(path), heldout_problems=1), columns)
+        assert benchmark.grader == "math"
+        [asked[system_prompt]] = [problem.prompt for problem in problems]
+    assert asked["Think."] == "1 + 1"
+    assert asked[None].startswith("1 + 1\nPlease reason step by step")
+    benchmark, problems = heldout(MonitorArguments(heldout_benchmark="countdown"), ColumnArguments())
+    assert (benchmark.grader, len(problems)) == ("countdown", 677)
+    assert heldout(MonitorArguments(), ColumnArguments()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"heldout_steps": 10}, "heldout_steps=10 was given but heldout_benchmark is not set"),
+        ({"heldout_problems": 10}, "heldout_problems=10 was given but heldout_benchmark is not set"),
+        ({"heldout_benchmark": "countdown", "heldout_samples": 0}, "heldout_samples=0 is not allowed"),
+        ({"log_figures": True}, "names no tracker that takes images"),
+    ],
+)
+def test_settings_that_make_no_sense(given, message):
+    with pytest.raises(ValueError, match=message):
+        check_monitors(MonitorArguments(**given), [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heldout_benchmark": "missing.jsonl"}, "There is no file missing.jsonl"),
+        ({"heldout_samples": 4}, "heldout_samples=4 was given but heldout_benchmark is not set"),
+        ({"steps_per_generation": 20}, "The training data has 16 rows, but a rollout takes 20 prompts"),
+    ],
+)
+def test_refused_before_the_model_loads(change, message, data, tmp_path):  # noqa: F811
+    content = yaml.safe_load(SIREN.read_text())
+    content.pop("generation_batch_size")
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit, match=f"^trl-entropy: .*{message}"):
+        train.main(quick(config, "no/such-model", data, tmp_path / "out", **change))
+
+
+def test_the_example_that_ships_its_data_has_enough_of_it(monkeypatch):
+    """Loaded as it is, but for the device: fewer rows than a rollout takes would be refused here."""
+    monkeypatch.chdir(Path(__file__).parents[1])
+    words = ["--config", "configs/example_code.yaml", "--use_cpu", "true", "--bf16", "false", "--report_to", "none"]
+    inputs = train.Inputs.load(*groups(words))
+    assert len(inputs.train_split) == 8
