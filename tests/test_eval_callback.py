@@ -139,3 +139,18 @@ def test_two_processes_share_the_problems(tmp_path):
         assert report["same"]
     points = (tmp_path / "watched" / "entropy_reward.jsonl").read_text().splitlines()
     assert [json.loads(point)["step"] for point in points] == [0, 1, 2]
+
+
+def test_the_kind_of_gradient_checkpointing_is_kept(arguments, dataset):
+    """Re-entrant checkpointing is what PEFT needs under ZeRO-3, for one."""
+    kwargs = {"use_reentrant": True}
+    given = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": kwargs, "max_steps": 1}
+    watched = train(arguments, dataset, evaluate=False, **given)
+    callback = EvaluationCallback(watched, PROBLEMS, n=2)
+    found = []
+    watched.model.gradient_checkpointing_enable = lambda gradient_checkpointing_kwargs=None: found.append(
+        gradient_checkpointing_kwargs
+    )
+    with callback._whole_model():
+        pass
+    assert found == [kwargs]

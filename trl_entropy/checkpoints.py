@@ -115,6 +115,6 @@ def abandon(folder: str | os.PathLike, error: BaseException) -> SaveError:
     free = shutil.disk_usage(folder.parent).free / 2**30
     return SaveError(
         f"{folder} could not be written ({type(error).__name__}: {error}); {free:.1f} GiB are free there. What was "
-        f"written of it is removed. The newest complete checkpoint is {good or 'none'}: make room, or set "
-        "save_total_limit, and start again with resume_from_checkpoint=True."
+        f"written of it is removed. The newest complete checkpoint is {good or 'none'}. Where space is short, make "
+        "room or set save_total_limit; then start again with resume_from_checkpoint=True."
     )

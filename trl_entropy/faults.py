@@ -8,7 +8,7 @@ the exception: the process that could not write stops, and the launcher ends the
 | a reward is NaN or None | TRL gives that completion the advantage 0; `faults/unscored_completions` counts it |
 | a reward is infinite, or a reward function raises | [`RewardError`] on every process, with the function's name |
 | a reward function takes longer than `reward_timeout` | the same |
-| a gradient is NaN or infinite at the end of a step | no update; `faults/skipped_updates` counts it |
+| a gradient is NaN or infinite at the end of a step | no update; `faults/skipped_updates` counts it, DeepSpeed's too |
 | twenty such steps in a row | [`NonFiniteError`]: the weights are still good |
 | the loss is not finite under DeepSpeed, which steps inside `backward` | [`NonFiniteError`] before that |
 | a checkpoint cannot be written | [`SaveError`]; what was written of it is removed, older ones stay |
@@ -54,12 +54,16 @@ def all_true(accelerator: Accelerator, here: bool) -> bool:
 
 def finite_gradients(model: torch.nn.Module) -> bool:
     """Whether every gradient that this process holds is finite: its shard, where the model is sharded."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients: list[Any] = [p.grad for p in model.parameters() if p.grad is not None]
     gradients = [g.to_local() if hasattr(g, "to_local") else g for g in gradients]
     if not gradients:
         return True
-    # A sum of magnitudes in float32 is NaN or infinite if an entry is; one pass, one transfer to the host
-    sums = torch._foreach_norm(gradients, 1, dtype=torch.float32)
+    # A sum of magnitudes is NaN or infinite if an entry is; one pass, one transfer to the host. Not in half precision,
+    # where the sum of finite entries overflows
+    sums = []
+    for dtype in {g.dtype for g in gradients}:
+        alike = [g for g in gradients if g.dtype == dtype]
+        sums += torch._foreach_norm(alike, 1, dtype=torch.promote_types(dtype, torch.float32))
     return bool(torch.stack([s.to(sums[0].device) for s in sums]).isfinite().all())
 
 
@@ -70,12 +74,21 @@ class SkipNonFiniteUpdates(TrainerCallback):
         self.trainer = trainer
         self.in_a_row = 0
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.in_a_row = 0
+        self.trainer._forget_unfinished_step()  # of a `train` that failed, and was called again
+
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
         accelerator, model, optimizer = self.trainer.accelerator, kwargs["model"], kwargs.get("optimizer")
         if optimizer is not None and all(group["lr"] == 0 for group in optimizer.param_groups):
             self.trainer.policy_stays()  # the first step of a warm-up
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
-            _check_deepspeed_step(self.trainer.model_wrapped, state.global_step + 1)
+            engine = self.trainer.model_wrapped
+            if engine.was_step_applied():
+                _check_deepspeed_step(engine, state.global_step + 1)
+                self.in_a_row = 0
+            else:  # it looks for itself, as float16's scaler does
+                self._skipped(state.global_step + 1)
         elif accelerator.scaler is None and not all_true(accelerator, finite_gradients(model)):
             model.zero_grad(set_to_none=True)  # an optimizer passes over parameters that have no gradient
             self._skipped(state.global_step + 1)
@@ -109,7 +122,7 @@ class SkipNonFiniteUpdates(TrainerCallback):
 def _check_deepspeed_step(engine: Any, step: int) -> None:
     """DeepSpeed has updated the weights by now: stop, before anything is saved, if it used a bad gradient."""
     norm = engine.get_global_grad_norm()
-    if norm is not None and not torch.tensor(float(norm)).isfinite() and engine.was_step_applied():
+    if norm is not None and not 0 <= float(norm) < math.inf:  # -1 is DeepSpeed's word for NaN or infinite
         raise NonFiniteError(
             f"Step {step}: the gradient norm is {float(norm)}, and DeepSpeed has already applied it. Resume from the "
             "last checkpoint, which was saved before; lower learning_rate or set max_grad_norm."
@@ -187,8 +200,7 @@ class FaultTolerance(_Base):
             with checkpoints.rotation_postponed():
                 super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                checkpoints.seal(folder)
+            self._finish_checkpoint(folder)
         except Exception as error:
             if self.args.should_save:
                 raise checkpoints.abandon(folder, error) from error
@@ -201,10 +213,14 @@ class FaultTolerance(_Base):
                 use_mtime=True,
             )
 
+    def _finish_checkpoint(self, folder):
+        """All processes have written their files."""
+        if self.args.should_save:
+            checkpoints.seal(folder)
+
     def _push_from_checkpoint(self, checkpoint_folder):
         self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpoints.seal(checkpoint_folder)  # what is pushed must be complete, too
+        self._finish_checkpoint(checkpoint_folder)  # what is pushed must be complete, too
         try:
             super()._push_from_checkpoint(checkpoint_folder)
         except Exception as error:  # the checkpoint is complete: no push is worth losing it, or the run

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
+
+from datasets import IterableDataset
 
 from . import checkpoints
 from .config import EntropyGRPOConfig
@@ -118,12 +119,14 @@ def check_inputs(
 def check_rows(split: AnySplit, args: EntropyGRPOConfig) -> None:
     """Raise `ValueError` for fewer rows than one rollout takes: TRL drops what does not fill one, here all of it."""
     prompts = (args.generation_batch_size or 0) // (args.num_generations or 1)
-    rows = len(split) if hasattr(split, "__len__") else math.inf
+    if isinstance(split, IterableDataset):  # nobody knows how many
+        return
+    rows = len(split)
     if rows < prompts:
         raise ValueError(
             f"The training data has {rows} rows, but a rollout takes {prompts} prompts ({args.generation_batch_size} "
-            f"completions / num_generations={args.num_generations}), so that nothing would be trained. Give more rows, "
-            "or lower steps_per_generation (or generation_batch_size, whichever is set)."
+            f"completions / num_generations={args.num_generations}), so that nothing would be trained. Give more "
+            "rows, or lower steps_per_generation (or generation_batch_size, whichever is set)."
         )
 
 

@@ -100,8 +100,7 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         self._paper = model_card.paper(args)
         self._tag_names = [*type(self)._tag_names, *(name.lower() for name in args.entropy_methods)]
-        self._micro: MicroBatch | None = None
-        self._window = StepWindow()
+        self._forget_unfinished_step()
         self._entropy_state = fresh(args)
         self._generated_at = -1  # optimizer step at which the completions in use were generated
         self._guard = EntropyGuard(args) if args.entropy_guard else None
@@ -122,6 +121,10 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
             )
         if args.kl_cov and not args.kl_cov_clip:
             self.epsilon_low = self.epsilon_high = math.inf
+
+    def _forget_unfinished_step(self) -> None:
+        self._micro: MicroBatch | None = None
+        self._window = StepWindow()
 
     # --- scoring: batch-scope selection, once a generation -----------------------------------------------------------
 
@@ -357,10 +360,10 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
 
     # --- checkpoints and card ----------------------------------------------------------------------------------------
 
-    def _save_optimizer_and_scheduler(self, output_dir):
-        super()._save_optimizer_and_scheduler(output_dir)
+    def _finish_checkpoint(self, folder):
         if (self.args.entropy_methods or self._guard) and self.args.should_save:
-            self._entropy_state.save(output_dir)
+            self._entropy_state.save(folder)
+        super()._finish_checkpoint(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -371,4 +374,10 @@ class EntropyGRPOTrainer(FaultTolerance, GRPOTrainer):
     def create_model_card(self, model_name=None, dataset_name=None, tags=None):
         super().create_model_card(model_name, dataset_name, tags)
         if self.is_world_process_zero():
-            model_card.add_entropy_section(self)
+            try:
+                model_card.add_entropy_section(self)
+            except Exception as error:  # such as an evaluation that is just being written: no card is worth a run
+                logger.warning(
+                    f"The model card lacks its section on entropy ({type(error).__name__}: {error}). `trl-entropy "
+                    f"push {self.args.output_dir}` writes it again."
+                )

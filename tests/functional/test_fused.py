@@ -76,11 +76,16 @@ def test_ties_go_to_the_smaller_index(top_p, nucleus):
     torch.testing.assert_close(grads["weight"], twin_grads["weight"], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("top_p", [0.2, 0.8, 0.99])
 @KINDS
-def test_same_nucleus_as_sorting_in_a_large_vocabulary(dtype, top_p, nucleus):
-    """Peaked rows, settled by their largest logits, and flat rows, searched; in bfloat16 with thousands of ties."""
+def test_same_nucleus_as_sorting_in_a_large_vocabulary(accelerator, dtype, top_p, nucleus, monkeypatch):
+    """Peaked rows, settled by their largest logits, and flat rows, searched (sorted on an accelerator without Triton);
+    in bfloat16 with thousands of ties."""
+    if accelerator:
+        monkeypatch.setattr(fused_torch, "many_small_steps_are_cheap", lambda _: False)
+        monkeypatch.setattr(fused_torch, "search", lambda *_: pytest.fail("one row at a time"))
     generator = torch.Generator().manual_seed(4)
     logits = torch.randn(24, 5000, generator=generator) * torch.logspace(-1, 1.3, 24).unsqueeze(1)
     logits[3] = 1.5

@@ -53,10 +53,10 @@ def test_forty_hostile_completions_cost_at_most_their_limit():
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_extraction_is_linear(name):
-    started = time.monotonic()
+    started = time.thread_time()  # of this thread alone, whatever else the machine does
     extract_answer(HOSTILE[name])
     format_reward(completions=[HOSTILE[name]])
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_no_single_comparison_exceeds_its_limit():

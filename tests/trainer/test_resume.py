@@ -10,6 +10,7 @@ from trl import GRPOTrainer
 
 from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
 from trl_entropy.checkpoints import flaw
+from trl_entropy.reward_watch import RewardError
 from trl_entropy.state import STATE_FILE, EntropyState
 
 
@@ -75,6 +76,51 @@ def test_an_anchor_survives_a_stretch_without_siren(arguments, dataset, caplog):
     other.train(resume_from_checkpoint=str(run / "checkpoint-4"))
     assert state_of(run / "checkpoint-6")["anchor"] != anchor
     assert "the two do not compare" in caplog.text.replace("\n", " ")
+
+
+def test_the_state_is_saved_with_the_model_alone(arguments, dataset, caplog):
+    first = make_trainer(arguments(siren_coef=0.5, max_steps=2, save_only_model=True, **SAVING), dataset)
+    first.train()
+    checkpoint = Path(first.args.output_dir) / "checkpoint-2"
+    assert not (checkpoint / "optimizer.pt").exists()
+    assert flaw(checkpoint) is None
+    resumed = make_trainer(arguments(siren_coef=0.5, max_steps=3, **SAVING), dataset)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert resumed._entropy_state.anchor == first._entropy_state.anchor
+    assert "holds no entropy state" not in caplog.text
+
+
+@pytest.mark.parametrize("half_written", ['{"half": ', '{"figures": [{"name": "x"}]}'])
+def test_a_card_that_cannot_be_made_loses_no_checkpoint(half_written, arguments, dataset, caplog):
+    """Such as while `trl-entropy eval --output-dir RUN/evaluation` is writing."""
+    trainer = make_trainer(arguments(siren_coef=0.5, max_steps=2, **SAVING), dataset)
+    run = Path(trainer.args.output_dir)
+    (run / "evaluation").mkdir(parents=True)
+    (run / "evaluation" / "other.json").write_text(half_written)
+    trainer.train()
+    assert flaw(run / "checkpoint-2") is None
+    assert "The model card lacks its section on entropy" in caplog.text
+
+
+def test_a_failed_train_leaves_nothing_to_the_next(arguments, dataset):
+    """The reward fails in the middle of a step; the step that is done again counts its own sequences only."""
+    calls = []
+
+    def flaky(completions, **_):
+        calls.append(len(completions))
+        if len(calls) == 2:
+            raise KeyError("the grader is down")
+        return [float(i % 2) for i in range(len(completions))]
+
+    given = {"siren_coef": 0.5, "steps_per_generation": 1, "gradient_accumulation_steps": 2, "max_steps": 2}
+    trainer = make_trainer(arguments(**given), dataset, reward_funcs=flaky)
+    with pytest.raises(RewardError):
+        trainer.train()
+    counted = []
+    close = trainer._close_siren
+    trainer._close_siren = lambda totals: (counted.append(totals["sequences"]), close(totals))
+    trainer.train()
+    assert len(set(counted)) == 1, counted
 
 
 def test_a_failed_push_loses_no_checkpoint(arguments, dataset, monkeypatch, caplog):

@@ -77,6 +77,10 @@ class EntropyDynamicsCallback(TrainerCallback):
             rows["tool_mask"] = inputs["tool_mask"][: self.sequences].detach().clone()
         self._rows = rows
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Forget a step that a failed `train` left unfinished."""
+        self._rows = self._before = None
+
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
         """Before the update: the entropies as the gradient saw them."""
         if self._rows is not None:

@@ -156,6 +156,7 @@ class EvaluationCallback(TrainerCallback):
                     trainer.model_wrapped,
                     trainer.accelerator,
                     gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
+                    gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
                 )
             )
             if trainer.accelerator.distributed_type == DistributedType.FSDP:

@@ -27,14 +27,18 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="a run's folder, trainer_state.json, JSONL, CSV, TensorBoard, W&B offline or trackio file",
+        help=(
+            "a run's folder, a folder of such, trainer_state.json, JSONL, CSV, or a TensorBoard, W&B offline or "
+            "trackio file"
+        ),
     )
     parser.add_argument(
         "--out", type=Path, default=None, metavar="STEM", help="write STEM.png, STEM.svg and STEM.json"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    parser.add_argument("--entropy", default=None, metavar="KEY", help="metric to use as H (default: entropy)")
-    parser.add_argument("--reward", default=None, metavar="KEY", help="metric to use as R (default: reward)")
+    first = "default: the points of entropy_reward.jsonl where there are 8, else"
+    parser.add_argument("--entropy", default=None, metavar="KEY", help=f"metric to use as H ({first} entropy)")
+    parser.add_argument("--reward", default=None, metavar="KEY", help=f"metric to use as R ({first} reward)")
     parser.add_argument(
         "--forecast", type=float, default=0.15, metavar="SHARE", help="first share of a run to forecast from (0.15)"
     )

@@ -138,11 +138,14 @@ class EntropyRecorder(LogitsProcessor):
 def keep_random_state(device: torch.device) -> Iterator[None]:
     """Restore the random states of Python, numpy, the CPU and `device` on leaving: a training run must not notice."""
     python, array = random.getstate(), np.random.get_state()
-    devices = [device] if device.type == "cuda" else []
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None  # which fork_rng does not know
+    others = [] if device.type in ("cpu", "mps") else [device]
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=others, device_type=device.type if others else "cuda"):
             yield
     finally:
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
         random.setstate(python)
         np.random.set_state(array)
 

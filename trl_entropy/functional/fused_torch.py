@@ -1,18 +1,24 @@
-"""The fused head's tiles in torch, for any device: rows are worked on a few at a time, so that they stay in cache."""
+"""The fused head's tiles in torch, for any device: a few rows at a time, on a CPU so few that they stay in cache."""
 
 import torch
 
-from .cutoff import BLOCK, FLOOR, largest, search, settle
+from .cutoff import BLOCK, FLOOR, largest, search, settle, sort
 from .precision import wide_dtype
 from .rows import Rows, Settings
 
 
-CACHE_BYTES = 5 * 2**19  # of one working buffer
+BUFFER_BYTES = 5 * 2**19  # of one working buffer on a CPU, to stay in its cache
+ACCELERATOR_BUFFER_BYTES = 2**28  # elsewhere, where few large operations are faster than many small ones
 
 
 def padded(vocab: int) -> int:
     """Columns of a tile: the vocabulary, rounded up to whole blocks."""
     return -(-vocab // BLOCK) * BLOCK
+
+
+def many_small_steps_are_cheap(device: torch.device) -> bool:
+    """On a CPU; an accelerator without the Triton kernels waits for the host at each of them."""
+    return device.type == "cpu"
 
 
 def fold_tile(
@@ -58,8 +64,12 @@ def fold_tile(
                 here.size.copy_((z[:, :vocab] > -torch.inf).sum(-1).masked_fill(total.isnan(), 0))
             continue
         settled = settle(*largest(z, block_max), highest, total, vocab, settings, here)
-        for row in (~settled & ~total.isnan()).nonzero().squeeze(1).tolist():
-            search(z[row, :vocab], highest[row], settings, here, row)
+        left = (~settled & ~total.isnan()).nonzero().squeeze(1)
+        if many_small_steps_are_cheap(z.device):
+            for row in left.tolist():
+                search(z[row, :vocab], highest[row], settings, here, row)
+        elif len(left):
+            sort(z[left, :vocab], highest[left], settings, here, left)
 
 
 def unfold_tile(
@@ -142,7 +152,8 @@ def _transform(product: torch.Tensor, vocab: int, bias: torch.Tensor | None, set
 
 
 def _buffers(tile: torch.Tensor, settings: Settings, count: int) -> list[torch.Tensor]:
-    rows = max(1, CACHE_BYTES // (tile.shape[1] * settings.result.itemsize))
+    size = BUFFER_BYTES if many_small_steps_are_cheap(tile.device) else ACCELERATOR_BUFFER_BYTES
+    rows = max(1, size // (tile.shape[1] * settings.result.itemsize))
     return [tile.new_empty(min(rows, len(tile)), tile.shape[1], dtype=settings.result) for _ in range(count)]
 
 
