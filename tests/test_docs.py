@@ -5,6 +5,7 @@ import math
 import re
 import shlex
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import datasets
@@ -12,10 +13,11 @@ import pytest
 import transformers
 import yaml
 from datasets import Dataset
+from trl import GRPOConfig
 
 import trl_entropy
 from tests.conftest import tiny_model, tiny_tokenizer
-from trl_entropy import cli
+from trl_entropy import EntropyGRPOConfig, cli, metrics
 from trl_entropy.launch import launcher_arguments, refuse_unknown_arguments, split_arguments
 from trl_entropy.train import make_parser
 
@@ -169,6 +171,15 @@ def test_links_lead_somewhere(page: Path):
         assert there.exists(), f"{page.name} links to {target}"
         if anchor and there.suffix == ".md":
             assert anchor in anchors(there), f"{page.name} links to {target}"
+
+
+def test_every_argument_and_every_logged_figure_has_its_line():
+    ours = {f.name for f in fields(EntropyGRPOConfig)} - {f.name for f in fields(GRPOConfig)}
+    text = (ROOT / "docs" / "methods.md").read_text()
+    assert not [name for name in sorted(ours) if not re.search(rf"\b{name}\b", text)]
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    for metric in (*metrics.TABLE, *metrics.SAFETY_TABLE, *metrics.ANALYSIS_TABLE):
+        assert f"| `{metric.key}` | {metric.unit} | {metric.formula} |" in text
 
 
 def test_the_laws_route_from_an_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture):
