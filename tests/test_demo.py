@@ -14,7 +14,8 @@ from trl_entropy.demo import DemoSettings, evaluation
 from trl_entropy.demo.evaluation import evaluate_policy
 from trl_entropy.demo.reading import reading
 from trl_entropy.demo.results import RunResult, at_equal_pass1, build_results, differences, entropy_ratio
-from trl_entropy.demo.settings import METHODS
+from trl_entropy.demo.session import Demo
+from trl_entropy.demo.settings import METHODS, read_changes
 from trl_entropy.demo.table import results_table
 from trl_entropy.evaluate.benchmarks import benchmark_named
 from trl_entropy.evaluate.sampling import Completion
@@ -324,3 +325,33 @@ def test_a_failing_run_ends_the_demo_with_its_log(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "plain-seed0 ended with exit status 1" in error
     assert "IsADirectoryError" in error
+
+
+# --- choosing settings ---
+
+
+def test_a_method_trains_with_other_arguments_when_told(tmp_path):
+    changes = read_changes(["siren.siren_coef=1e-3", "siren.siren_nucleus=exclusive", "plain.num_iterations=2"])
+    assert changes == {
+        "siren": {"siren_coef": 0.001, "siren_nucleus": "exclusive"},
+        "plain": {"num_iterations": 2},
+    }
+    settings = DemoSettings(tmp_path, changes=changes)
+    assert settings.arguments("siren") == {"siren_coef": 0.001, "siren_nucleus": "exclusive"}
+    assert settings.arguments("plain") == {"num_iterations": 2}
+    specs = Demo(settings, Console()).specifications(tmp_path)
+    assert [spec.arguments for spec in specs] == [settings.arguments("plain"), settings.arguments("siren")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["siren_coef=1"], "takes METHOD.ARGUMENT=VALUE"),
+        (["kl_cov.kl_cov_coef=1"], "names kl_cov, which is not among --methods plain siren"),
+        (["siren.siren_cof=1"], "siren_cof"),
+        (["siren.siren_coef=-1"], "siren_coef=-1 is not allowed"),
+    ],
+)
+def test_changes_that_make_no_sense_are_refused_before_the_warm_up(words, message, tmp_path, capsys):
+    assert main(["demo", "--output-dir", str(tmp_path), "--set", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -38,12 +38,14 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="prompts a batch, with 16 completions each",
     )
     add("--warmup-steps", "--warmup_steps", type=int, default=400, help="steps of the supervised warm-up")
+    change = "train a method with another argument, such as siren.siren_coef=0.5"
+    add("--set", nargs="+", default=[], metavar="METHOD.ARGUMENT=VALUE", help=change)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 when a run fails, 130 on Ctrl-C. Arguments out of range raise `ValueError`."""
-    from ..demo.settings import DemoSettings
+    from ..demo.settings import DemoSettings, read_changes
     from ..tasks.warmup import WarmupSettings
 
     settings = DemoSettings(
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         cache_dir=args.cache_dir,
         warmup=WarmupSettings(steps=args.warmup_steps),
+        changes=read_changes(args.set),
     )
 
     from rich.console import Console

@@ -21,9 +21,9 @@ from .evaluation import SAMPLES, evaluate_policy
 from .reading import label, reading
 from .results import Columns, build_results, read_run
 from .runs import run_all
-from .settings import METHODS, TRAINING, DemoSettings, available_cores
+from .settings import TRAINING, DemoSettings, available_cores
 from .table import results_table
-from .worker import EVALUATION_SEED, RunSpec, load_start
+from .worker import EVALUATION_SEED, RunSpec, check_arguments, load_start
 
 
 _PACKAGES = ("torch", "transformers", "trl", "trl-entropy")
@@ -88,7 +88,7 @@ class Demo:
         return [
             RunSpec(
                 method=method,
-                arguments=dict(METHODS[method]),
+                arguments=settings.arguments(method),
                 seed=seed,
                 batches=settings.batches,
                 prompts_per_batch=settings.prompts_per_batch,
@@ -144,7 +144,10 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
 
     Raises:
         RunFailedError: If a training run fails; the message holds the end of its log.
+        ValueError: For arguments in `settings.changes` that a run would refuse, before anything is trained.
     """
+    for method in settings.methods:
+        check_arguments(settings.arguments(method))
     console = console or Console()
     began = time.monotonic()
     settings.output_dir.mkdir(parents=True, exist_ok=True)
@@ -191,6 +194,6 @@ def _described(settings: DemoSettings, count: int) -> dict[str, Any]:
         "puzzles": count,
         "samples": SAMPLES,
         "training": dict(TRAINING),
-        "methods": {method: dict(METHODS[method]) for method in settings.methods},
+        "methods": {method: settings.arguments(method) for method in settings.methods},
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import yaml
 
 from trl_entropy.tasks.countdown import SPLITS, Split
 from trl_entropy.tasks.warmup import WarmupSettings
@@ -60,6 +64,7 @@ class DemoSettings:
         jobs: Runs at a time, each on one thread; None for one a core.
         cache_dir: Where the warmed-up model is kept; None for the user's cache folder.
         warmup: The warm-up's settings.
+        changes: Arguments to train with instead of those of `METHODS`: method -> argument -> value.
     """
 
     output_dir: Path
@@ -73,6 +78,7 @@ class DemoSettings:
     jobs: int | None = None
     cache_dir: Path | None = None
     warmup: WarmupSettings = field(default_factory=WarmupSettings)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = [method for method in self.methods if method not in METHODS]
@@ -80,6 +86,9 @@ class DemoSettings:
             raise ValueError(
                 f"--methods takes one or more of {', '.join(METHODS)}; got {', '.join(unknown) or 'none'}"
             )
+        idle = [method for method in self.changes if method not in self.methods]
+        if idle:
+            raise ValueError(f"--set names {', '.join(idle)}, which is not among --methods {' '.join(self.methods)}")
         for name in ("methods", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
@@ -103,10 +112,34 @@ class DemoSettings:
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"--jobs must be at least 1, got {self.jobs}")
 
+    def arguments(self, method: str) -> dict[str, Any]:
+        """What a method trains with beside `TRAINING`."""
+        return {**METHODS[method], **self.changes.get(method, {})}
+
     @property
     def evaluation_batches(self) -> tuple[int, ...]:
         """The batches after which a run is evaluated: evenly spaced, ending with the last."""
         return tuple(round(self.batches * (i + 1) / self.evaluations) for i in range(self.evaluations))
+
+
+def read_changes(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`["siren.siren_coef=0.5"]` as `{"siren": {"siren_coef": 0.5}}`; values are numbers, true, false or text.
+
+    Raises:
+        ValueError: for a word of another form.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for word in words:
+        found = re.fullmatch(r"(\w+)\.(\w+)=(.+)", word)
+        if found is None:
+            raise ValueError(f"--set takes METHOD.ARGUMENT=VALUE, such as siren.siren_coef=0.5; got {word!r}")
+        method, argument, text = found.groups()
+        value = yaml.safe_load(text)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = float(value)  # to YAML 1e-3 is text
+        changes.setdefault(method, {})[argument] = value
+    return changes
 
 
 def available_cores() -> int:

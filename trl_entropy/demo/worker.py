@@ -30,6 +30,8 @@ from trl_entropy.tasks.countdown import Split
 
 
 EVALUATION_SEED = 1234
+# A tiny model on a CPU, offline
+_HERE = {"report_to": "none", "use_cpu": True, "bf16": False, "gradient_checkpointing": False}
 
 _USAGE = """
 ## The task of this model
@@ -114,6 +116,14 @@ class _Events(TrainerCallback):
             self._write(kind="evaluation", batch=batch, columns=columns)
 
 
+def check_arguments(arguments: dict[str, Any]) -> None:
+    """Raise `ValueError` where a run with these arguments would be refused."""
+    try:
+        EntropyGRPOConfig(**{**_HERE, **TRAINING, **arguments}, output_dir="unused")
+    except TypeError as error:
+        raise ValueError(f"{error}: `trl-entropy grpo --help` lists the arguments") from error
+
+
 def load_start(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model that every run starts from, and its tokenizer."""
     return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
@@ -131,16 +141,11 @@ def train(spec: RunSpec, callbacks: Sequence[TrainerCallback] = ()) -> EntropyGR
         seed=spec.seed,
         logging_steps=1,
         save_strategy="no",
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
         disable_tqdm=True,
         log_token_map=4,
         log_token_map_steps=40,
         log_entropy_dynamics=True,
-        **TRAINING,
-        **spec.arguments,
+        **{**_HERE, **TRAINING, **spec.arguments},
     )
     trainer = EntropyGRPOTrainer(
         model=model,
