@@ -29,9 +29,10 @@ lint: $(READY)  ## style and types
 check: lint test  ## what CI runs: style, types, every test that needs no GPU
 	$(BIN)/python -m pytest -q -m "(slow or distributed) and not gpu"
 
-bench: $(READY)  ## time and memory of the fused nucleus head and of a loss step, about 40 minutes
+bench: $(READY)  ## time, memory and numerical error of the fused nucleus head, time of a loss step, about 45 minutes
 	$(BIN)/python scripts/bench_head.py
 	$(BIN)/python scripts/bench_step.py
+	$(BIN)/python scripts/bench_error.py
 
 clean:  ## remove the environment and the runs
 	rm -rf $(VENV) runs

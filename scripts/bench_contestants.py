@@ -27,9 +27,9 @@ class Problem:
     top_p: float = 0.8
 
     @classmethod
-    def make(cls, tokens: int, width: int, vocab: int, dtype: torch.dtype, device: str) -> "Problem":
+    def make(cls, tokens: int, width: int, vocab: int, dtype: torch.dtype, device: str, seed: int = 0) -> "Problem":
         """Logits of standard deviation 1 to 30, log-uniformly: nuclei of one token up to half of the vocabulary."""
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(seed)
         spread = torch.logspace(0, 1.5, tokens)[torch.randperm(tokens, generator=generator)]
         hidden = torch.randn(tokens, width, generator=generator) * spread.unsqueeze(1)
         weight = torch.randn(vocab, width, generator=generator) * width**-0.5

@@ -21,7 +21,15 @@ from pathlib import Path
 
 import torch
 from bench_contestants import HEADS, Problem, forward_backward, products
-from bench_report import describe_machine, draw, print_progress, table, write_section
+from bench_report import (
+    add_report_options,
+    describe_machine,
+    draw,
+    print_progress,
+    report_folder,
+    table,
+    write_section,
+)
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -183,20 +191,18 @@ def main() -> None:
     parser.add_argument("--width", type=int, nargs="+", default=[896, 3584] if on_gpu else [896])
     parser.add_argument("--vocab", type=int, default=151_936)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS), metavar="HEAD")
-    parser.add_argument("--quick", action="store_true", help="small sizes, one repeat, nothing written")
     parser.add_argument("--no-sweep", action="store_true", help="skip the figure")
     parser.add_argument("--no-memory", action="store_true", help="skip the peak memory")
-    parser.add_argument("--note", default="", help="a remark for the report, such as what else the machine was doing")
-    parser.add_argument("--docs", type=Path, default=Path(__file__).parents[1] / "docs")
+    add_report_options(parser)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.child:
         return child(args)
     if args.quick:
-        args.tokens, args.width, args.vocab, args.repeats, args.docs = [64], [128], 12_000, 1, Path("runs/bench")
+        args.tokens, args.width, args.vocab, args.repeats = [64], [128], 12_000, 1
+    docs = report_folder(args)
 
     text, promised = [describe_machine(args.device, args.threads), args.note], []
     for width in args.width:
@@ -216,14 +222,14 @@ def main() -> None:
     ]
     text.append(table("Goals", verdicts, ("figure", "measured", "at most", "reached")))
     print_progress(text[-1], last=True)
-    figure = args.docs / "images" / f"head_cost_{args.device}.png"
+    figure = docs / "images" / f"head_cost_{args.device}.png"
     if not args.no_sweep:
         sweep(args, figure)
     if figure.exists():
-        text.append(f"![Cost against tokens and vocabulary]({figure.relative_to(args.docs)})")
+        text.append(f"![Cost against tokens and vocabulary]({figure.relative_to(docs)})")
     command = " ".join(["python", "scripts/bench_head.py", *sys.argv[1:]])
     text.append(f"Command: `{command}`")
-    write_section(args.docs / "benchmarks.md", f"head-{args.device}", "\n\n".join(part for part in text if part))
+    write_section(docs / "benchmarks.md", f"head-{args.device}", "\n\n".join(part for part in text if part))
 
 
 if __name__ == "__main__":

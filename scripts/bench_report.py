@@ -1,5 +1,6 @@
 """What the benchmarks print, draw and write down."""
 
+import argparse
 import os
 import platform
 import re
@@ -37,6 +38,19 @@ def print_progress(text: str, last: bool = False) -> None:
     else:
         sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every benchmark has."""
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--quick", action="store_true", help="small sizes, and the documentation is left alone")
+    parser.add_argument("--note", default="", help="a remark for the report, such as what else the machine was doing")
+    parser.add_argument("--docs", type=Path, help="the report's folder; by default docs, with --quick runs/bench")
+
+
+def report_folder(args: argparse.Namespace) -> Path:
+    """Where the report goes: figures of a quick run are none, and must not replace those in the documentation."""
+    return args.docs or (Path("runs/bench") if args.quick else Path(__file__).parents[1] / "docs")
 
 
 def describe_machine(device: str, threads: int) -> str:

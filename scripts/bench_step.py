@@ -11,11 +11,10 @@ import argparse
 import statistics
 import sys
 import tempfile
-from pathlib import Path
 
 import torch
 from bench_head import timed
-from bench_report import describe_machine, print_progress, table, write_section
+from bench_report import add_report_options, describe_machine, print_progress, report_folder, table, write_section
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -115,14 +114,11 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128, help="tokens a completion")
     parser.add_argument("--prompt", type=int, default=32, help="tokens a prompt")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--quick", action="store_true", help="a small model, one repeat, nothing written")
-    parser.add_argument("--note", default="", help="a remark for the report, such as what else the machine was doing")
-    parser.add_argument("--docs", type=Path, default=Path(__file__).parents[1] / "docs")
+    add_report_options(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.quick:
-        args.repeats, args.layers, args.length, args.docs = 1, 1, 16, Path("runs/bench")
+        args.repeats, args.layers, args.length = 1, 1, 16
 
     with tempfile.TemporaryDirectory() as folder:
         trainers = {method: trainer_for(method, args, policy(args), folder) for method in METHODS}
@@ -156,7 +152,8 @@ def main() -> None:
     print_progress(text, last=True)
     command = " ".join(["python", "scripts/bench_step.py", *sys.argv[1:]])
     parts = [describe_machine(args.device, args.threads), args.note, text, f"Command: `{command}`"]
-    write_section(args.docs / "benchmarks.md", f"step-{args.device}", "\n\n".join(part for part in parts if part))
+    path = report_folder(args) / "benchmarks.md"
+    write_section(path, f"step-{args.device}", "\n\n".join(part for part in parts if part))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What entropy control costs at 32B, on paper: bytes that travel for a generation, and memory a GPU.
 
-python scripts/scaling_table.py
+    python scripts/scaling_table.py
 
 Nothing here is measured. `tests/distributed/test_traffic.py` holds `selection_bytes` against the bytes that the code
 hands to its collectives.

@@ -24,6 +24,7 @@ REFUSED = {
     "entropy_scope": ("global", "micro_batch"),
     "log_token_map": (-1, "whole number >= 0"),
     "log_token_map_steps": (0, "whole number >= 1"),
+    "log_entropy_dynamics_steps": (2.5, "whole number >= 1"),
 }
 
 
@@ -60,6 +61,7 @@ def test_a_string_for_a_number_is_refused(arguments):
         ({"siren_coef": 0.1, "max_completion_length": 1}, "a single token never lies above"),
         ({"siren_coef": 0.1, "siren_penalty": "lower", "siren_anchor": 0.0}, "entropy is never below 0"),
         ({"log_token_map_steps": 5}, "log_token_map is 0"),
+        ({"log_entropy_dynamics_steps": 5}, "log_entropy_dynamics is off"),
         ({"siren_top_p": 0.9}, "siren_coef is 0"),
         ({"siren_nucleus": "exclusive"}, "siren_coef is 0"),
         ({"clip_cov_low": 0.5}, "clip_cov_ratio is 0"),

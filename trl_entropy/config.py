@@ -59,8 +59,11 @@ class EntropyGRPOConfig(GRPOConfig):
         log_token_map_steps (`int`, *optional*, defaults to `25`):
             Optimizer steps between snapshots; the first step always is one.
         log_entropy_dynamics (`bool`, *optional*, defaults to `False`):
-            Every 25 optimizer steps, measure the entropy of the same tokens just before and just after the update,
-            beside the covariance that predicts its change; logged as `dynamics/`, kept in `entropy_dynamics.jsonl`.
+            Every so many optimizer steps, measure the entropy of the same tokens just before and just after the
+            update, beside the covariance that predicts its change; logged as `dynamics/`, kept in
+            `entropy_dynamics.jsonl`.
+        log_entropy_dynamics_steps (`int`, *optional*, defaults to `25`):
+            Optimizer steps between measurements; the first step always is one.
         entropy_guard (`str`, *optional*):
             What to do when the mean token entropy of an optimizer step leaves the bounds below. `"stop"`: save a
             checkpoint and end the run. `"lower"`: halve the coefficients of the entropy terms that push it further
@@ -121,7 +124,10 @@ class EntropyGRPOConfig(GRPOConfig):
     log_token_map_steps: int = field(default=25, metadata={"help": "Optimizer steps between those snapshots."})
     log_entropy_dynamics: bool = field(
         default=False,
-        metadata={"help": "Measure what updates do to the entropy of the same tokens, every 25 steps."},
+        metadata={"help": "Measure what updates do to the entropy of the same tokens, now and then."},
+    )
+    log_entropy_dynamics_steps: int = field(
+        default=25, metadata={"help": "Optimizer steps between those measurements."}
     )
     entropy_guard: Literal["stop", "lower"] | None = field(
         default=None, metadata={"help": "What to do when entropy leaves the bounds: stop, or lower the coefficients."}

@@ -52,6 +52,7 @@ def _check_ranges(config: EntropyGRPOConfig) -> None:
     )
     _require(config, "log_token_map", lambda x: x >= 0 and x == int(x), "a whole number >= 0")
     _require(config, "log_token_map_steps", lambda x: x >= 1 and x == int(x), "a whole number >= 1")
+    _require(config, "log_entropy_dynamics_steps", lambda x: x >= 1 and x == int(x), "a whole number >= 1")
     _require(config, "reward_timeout", lambda x: x is None or 0 < x < math.inf, "seconds > 0, or null")
 
 
@@ -133,6 +134,12 @@ def _check_settings_without_effect(config: EntropyGRPOConfig) -> None:
         raise ValueError(
             f"log_token_map_steps={config.log_token_map_steps} was given but log_token_map is 0, so it has no effect. "
             "Set log_token_map to the number of completions to keep, or leave log_token_map_steps out."
+        )
+    steps = config.log_entropy_dynamics_steps
+    if steps != default["log_entropy_dynamics_steps"] and not config.log_entropy_dynamics:
+        raise ValueError(
+            f"log_entropy_dynamics_steps={steps} was given but log_entropy_dynamics is off, so it has no effect. Set "
+            "log_entropy_dynamics=True to measure, or leave log_entropy_dynamics_steps out."
         )
     if config.log_token_map and config.push_to_hub and config.hub_strategy != "end":
         warnings.warn(

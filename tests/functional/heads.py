@@ -44,6 +44,19 @@ def run(function, head, *args, weights=(1.0, 0.7, -1.3), **kwargs):
     return outputs, {name: leaf.grad for name, leaf in leaves.items()}
 
 
+def run_each(function, head, *args, **kwargs):
+    """Log-probability, entropy and nucleus entropy, and the gradients of each alone, such as `"entropy by weight"`."""
+    leaves = {name: head[name].detach().clone().requires_grad_() for name in ("hidden", "weight")}
+    found = {}
+    outputs = function(leaves["hidden"], leaves["weight"], head["bias"], head["targets"], *args, **kwargs)
+    for name, output in zip(("log_prob", "entropy", "nucleus_entropy"), outputs, strict=False):
+        found[name] = output.detach()
+        per_token = torch.linspace(0.5, 1.5, len(output), dtype=output.dtype)
+        gradients = torch.autograd.grad((per_token * output).sum(), list(leaves.values()), retain_graph=True)
+        found |= {f"{name} by {leaf}": gradient for leaf, gradient in zip(leaves, gradients, strict=True)}
+    return found
+
+
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """Size of the difference, relative to that of `b`."""
     difference = (a.double() - b.double()).norm()

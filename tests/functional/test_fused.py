@@ -1,13 +1,15 @@
 """The fused head: numbers by hand, its plain twin, TRL's head, the exact nucleus, gradients, tiles, precision."""
 
 import math
+import statistics
+from collections import defaultdict
 
 import pytest
 import torch
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from tests import oracle
-from tests.functional.heads import head_of, random_head, relative, run
+from tests.functional.heads import head_of, random_head, relative, run, run_each
 from trl_entropy.functional import cutoff, fused, fused_log_probs, fused_torch, nucleus_entropy
 from trl_entropy.functional.dense import dense_log_probs
 
@@ -186,19 +188,44 @@ def test_equals_trls_head():
         assert relative(our_grads[name], their_grads[name]) < 1e-5
 
 
+def error_ratios(dtype, exact_product):
+    """Error against a float64 truth, fused over plain twin, median over seeds: outputs, and the gradients of each.
+
+    One output at a time: in a sum, the gradient of the log-probability would hide the others'.
+    """
+    ratios = defaultdict(list)
+    for seed in range(11):
+        head = random_head(48, 1500, dtype, width=32, seed=seed)
+        if exact_product:
+            head |= head_of(head["hidden"] @ head["weight"].t()) | {"targets": head["targets"]}
+        truth_head = {k: v.double() if v is not None and v.is_floating_point() else v for k, v in head.items()}
+        tile_bytes = 20 * 1536 * dtype.itemsize
+        ours, twin, truth = (
+            run_each(function, inputs, 1.0, 0.9, tile_bytes=tile_bytes)
+            for function, inputs in ((fused_log_probs, head), (dense_log_probs, head), (dense_log_probs, truth_head))
+        )
+        for name, true in truth.items():
+            ratios[name].append(relative(ours[name], true) / relative(twin[name], true))
+    return {name: statistics.median(values) for name, values in ratios.items()}
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_error_budget(dtype):
-    """Against a float64 truth of the same inputs, no worse than the plain twin: outputs and gradients."""
-    head = random_head(64, 4000, dtype, width=64, seed=6)
-    truth_head = {k: v.double() if v is not None and v.is_floating_point() else v for k, v in head.items()}
-    truth, true_grads = run(dense_log_probs, truth_head, 1.0, 0.9)
-    ours, our_grads = run(fused_log_probs, head, 1.0, 0.9, tile_bytes=20 * 4032 * dtype.itemsize)
-    twin, twin_grads = run(dense_log_probs, head, 1.0, 0.9)
-    slack = 1.05  # the matrix products' own rounding differs between tile shapes
-    for a, b, true in zip(ours[:3], twin[:3], truth[:3], strict=True):
-        assert relative(a, true) <= slack * relative(b, true) + 1e-8
-    for name, true in true_grads.items():
-        assert relative(our_grads[name], true) <= slack * relative(twin_grads[name], true) + 1e-8
+    """Where products do not round, what is left is the head's own error: in nothing is it larger than the twin's."""
+    ratios = error_ratios(dtype, exact_product=True)
+    assert len(ratios) == 9
+    # bfloat16 gradients of both are in the end rounded to bfloat16, which makes the ratio 1, to a few parts in 10^5
+    assert {name: ratio for name, ratio in ratios.items() if ratio > 1 + 1e-3} == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_error_budget_with_products_that_round(dtype):
+    ratios = {name: ratio for name, ratio in error_ratios(dtype, exact_product=False).items() if " by " in name}
+    assert len(ratios) == 6
+    # Most of either error is now the products', which round differently in a tile and in the whole: around 1 the ratio
+    # scatters by some 2 % from seed to seed, its median by less than 1 %. (The log-probability's error is that of the
+    # few rows of largest logits, its ratio scatters by 15 %: nothing to hold a bound against.)
+    assert {name: ratio for name, ratio in ratios.items() if ratio > 1.02} == {}
 
 
 def test_weight_gradient_is_accumulated_in_float32():

@@ -87,6 +87,12 @@ def test_dynamics_and_law_reach_the_log_under_the_tables_names(arguments, datase
     assert law.fit is not None
 
 
+def test_dynamics_are_measured_as_often_as_asked(arguments, dataset):
+    trainer = make_trainer(arguments(max_steps=5, log_entropy_dynamics=True, log_entropy_dynamics_steps=2), dataset)
+    trainer.train()
+    assert [row["step"] for row in rows(trainer, "entropy_dynamics.jsonl")] == [1, 2, 4]
+
+
 def test_the_run_leaves_its_log_and_an_older_one_is_kept(arguments, dataset):
     given = arguments(siren_coef=0.5)
     first, second = make_trainer(given, dataset), make_trainer(given, dataset)

@@ -34,7 +34,7 @@ class EntropyDynamicsCallback(TrainerCallback):
         measure: The forward; [`forward_of`] makes it from a trainer.
         output_dir: The run's folder.
         log: Where the figures of a step go, such as the trainer's metrics.
-        every: Optimizer steps between measurements.
+        every: Optimizer steps between measurements (`log_entropy_dynamics_steps`); the first step always is measured.
         sequences: Completions measured, from the step's first micro-batch.
 
     Raises:
@@ -149,9 +149,12 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 def dynamics_of(trainer: Any) -> EntropyDynamicsCallback | None:
     """The callback that an [`EntropyGRPOTrainer`]'s arguments ask for, None when off."""
-    if not trainer.args.log_entropy_dynamics:
+    args = trainer.args
+    if not args.log_entropy_dynamics:
         return None
-    return EntropyDynamicsCallback(forward_of(trainer), trainer.args.output_dir, trainer._log_metrics)
+    return EntropyDynamicsCallback(
+        forward_of(trainer), args.output_dir, trainer._log_metrics, every=args.log_entropy_dynamics_steps
+    )
 
 
 def forward_of(trainer: Any) -> Measure:

@@ -71,7 +71,8 @@ def settle(
     tied = highest_out == lowest_in
     write = {
         "nucleus_entropy": (nucleus_mass.log() - x_mass / nucleus_mass).clamp(min=0),
-        "log_mass": (nucleus_mass / total).log(),
+        "nucleus_mass": nucleus_mass,
+        "nucleus_mean": x_mass / nucleus_mass,
         "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
         "last": index.gather(-1, at).squeeze(-1).where(tied, torch.full_like(size, vocab)),
         "size": size,
@@ -118,8 +119,9 @@ def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows
     tied = bool(lowest_in == highest_out)
     e.masked_fill_(~inside, 0.0)
     nucleus_mass = e.sum()
-    out.nucleus_entropy[row] = (nucleus_mass.log() - e.mul_(x).sum() / nucleus_mass).clamp(min=0)
-    out.log_mass[row] = (nucleus_mass / cumulated[-1]).log()
+    mean = e.mul_(x).sum() / nucleus_mass
+    out.nucleus_entropy[row] = (nucleus_mass.log() - mean).clamp(min=0)
+    out.nucleus_mass[row], out.nucleus_mean[row] = nucleus_mass, mean
     out.cut[row] = lowest_in if tied else between(highest_out, lowest_in)
     out.last[row] = place[taken - 1] if tied else vocab
     out.size[row] = size
@@ -148,7 +150,8 @@ def sort(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, 
     tied = lowest_in == highest_out
     write = {
         "nucleus_entropy": (nucleus_mass.log() - x_mass / nucleus_mass).clamp(min=0),
-        "log_mass": (nucleus_mass / total.squeeze(-1)).log(),
+        "nucleus_mass": nucleus_mass,
+        "nucleus_mean": x_mass / nucleus_mass,
         "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
         "last": torch.where(tied, order.gather(-1, at).squeeze(-1), vocab),
         "size": size,

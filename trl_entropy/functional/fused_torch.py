@@ -3,12 +3,12 @@
 import torch
 
 from .cutoff import BLOCK, FLOOR, largest, search, settle, sort
-from .precision import wide_dtype
+from .precision import wide, wide_dtype
 from .rows import Rows, Settings
 
 
 BUFFER_BYTES = 5 * 2**19  # of one working buffer on a CPU, to stay in its cache
-ACCELERATOR_BUFFER_BYTES = 2**28  # elsewhere, where few large operations are faster than many small ones
+ACCELERATOR_BUFFER_BYTES = 2**26  # elsewhere, where few large operations are faster than many small ones
 
 
 def padded(vocab: int) -> int:
@@ -55,9 +55,11 @@ def fold_tile(
             # a logit of -inf has probability 0 and adds 0, but 0 * -inf is NaN; NaN and +inf pass the clamp as NaN
             torch.sub(z, highest.unsqueeze(1), out=x)
             x_mass = _block_sum(x.clamp_(min=FLOOR).mul_(e))
-        here.log_prob.copy_(at_target - highest - total.log())  # in float64 from here on: no cancellation
-        here.log_z.copy_(highest + total.log())
+        here.log_prob.copy_(wide(at_target) - highest - total.log())  # in float64, rounded once
         here.entropy.copy_((total.log() - x_mass / total).clamp_(min=0))
+        here.highest.copy_(highest)
+        here.mass.copy_(total)
+        here.mean.copy_(x_mass / total)
         if settings.top_p == 1:
             here.size.fill_(vocab)
             if impossible:
@@ -83,57 +85,60 @@ def unfold_tile(
 ) -> None:
     """Overwrite a tile of products with the gradient of the loss with respect to them.
 
-    With `x_j = log p_j`, `P` the nucleus' probability and `g` the incoming gradients, the gradient by `z_j` is
+    With `y_j = z_j - max z`, its means `m` under `p` and `m_S` under the nucleus' `q`, and `g` the incoming gradients,
+    the gradient by `z_j` is
 
-        g_logp (1[j = target] - p_j) - g_H p_j (x_j + H) - 1[j in S] g_N (p_j / P) (x_j - log P + H^p)
+        g_logp (1[j = target] - p_j) - g_H p_j (y_j - m) - 1[j in S] g_N q_j (y_j - m_S)
+
+    where `y_j - m = log p_j + H`, without the cancellation of the latter.
 
     Args:
         tile, vocab, bias, targets, settings: as in [`fold_tile`].
         known: what `fold_tile` found.
         gradients: of log-probability, entropy and nucleus entropy, `(n,)` each, or None.
     """
-    inside_buffer, p_buffer = _buffers(tile, settings, 2)
+    inside_buffer, e_buffer = _buffers(tile, settings, 2)
     on_target, on_entropy, on_nucleus = gradients
     slope = settings.slope
-    zero = torch.zeros_like(known.log_z)
-    # p_j (a + b x_j), and p_j (c + d x_j) more inside the nucleus
+    zero = torch.zeros_like(known.mass)
+    # e_j (a + b y_j) with e = exp(y), and e_j (c + d y_j) more inside the nucleus
     a, b = zero, None
     if on_target is not None:
-        a = -slope * on_target
+        a = -slope * on_target / known.mass
     if on_entropy is not None:
-        b = -slope * on_entropy
-        a = a + b * known.entropy
+        b = -slope * on_entropy / known.mass
+        a = a - b * known.mean
     if on_nucleus is not None:
-        d = -slope * on_nucleus / known.log_mass.exp()
-        c = d * (known.nucleus_entropy - known.log_mass)
+        d = -slope * on_nucleus / known.nucleus_mass
+        c = -d * known.nucleus_mean
 
-    for rows in _slices(tile, p_buffer):
+    for rows in _slices(tile, e_buffer):
         z = _transform(tile[rows], vocab, bias, settings)
-        p, factor = p_buffer[: len(z)], inside_buffer[: len(z)]
+        e, factor = e_buffer[: len(z)], inside_buffer[: len(z)]
         capped = 1 - (z * (settings.temperature / settings.softcap)).square_() if settings.softcap else None
         if on_nucleus is not None:
             outside = z < known.cut[rows, None]
             if bool((known.last[rows] < vocab).any()):
                 column = torch.arange(z.shape[1], device=z.device)
                 outside |= (z == known.cut[rows, None]) & (column > known.last[rows, None])
-        x = z.sub_(known.log_z[rows, None])
-        torch.exp(x, out=p)
+        y = z.sub_(known.highest[rows, None])
+        torch.exp(y, out=e)
         if on_entropy is not None or on_nucleus is not None:
-            x.clamp_(min=FLOOR)  # where p is 0 and x is -inf, the gradient is 0
+            y.clamp_(min=FLOOR)  # where e is 0 and y is -inf, the gradient is 0
         if on_nucleus is not None:
-            torch.mul(x, d[rows, None], out=factor).add_(c[rows, None]).masked_fill_(outside, 0)
+            torch.mul(y, d[rows, None], out=factor).add_(c[rows, None]).masked_fill_(outside, 0)
             if b is not None:
-                factor.addcmul_(x, b[rows, None])
-            p.mul_(factor.add_(a[rows, None]))
+                factor.addcmul_(y, b[rows, None])
+            e.mul_(factor.add_(a[rows, None]))
         elif b is not None:
-            p.mul_(x.mul_(b[rows, None]).add_(a[rows, None]))
+            e.mul_(y.mul_(b[rows, None]).add_(a[rows, None]))
         else:
-            p.mul_(a[rows, None])
+            e.mul_(a[rows, None])
         if on_target is not None:
-            p.scatter_add_(1, targets[rows, None], slope * on_target[rows, None])
+            e.scatter_add_(1, targets[rows, None], slope * on_target[rows, None])
         if capped is not None:
-            p.mul_(capped)
-        tile[rows] = p
+            e.mul_(capped)
+        tile[rows] = e
 
 
 def _transform(product: torch.Tensor, vocab: int, bias: torch.Tensor | None, settings: Settings) -> torch.Tensor:

@@ -25,10 +25,19 @@ def fold_tile(
     """Reduce a tile of products to the scalars of its rows; arguments as in `fused_torch.fold_tile`."""
     if bias is not None:
         tile[:, :vocab] += bias
-    highest = torch.empty_like(out.log_z)
     shared = _shared(tile, vocab, settings)
     fold_kernel[(len(tile),)](
-        tile, tile.stride(0), targets, highest, out.log_prob, out.log_z, out.entropy, out.size, vocab, **shared
+        tile,
+        tile.stride(0),
+        targets,
+        out.log_prob,
+        out.entropy,
+        out.highest,
+        out.mass,
+        out.mean,
+        out.size,
+        vocab,
+        **shared,
     )
     if settings.top_p < 1:
         # what lies further below the maximum holds less than 1 - top_p in all
@@ -36,9 +45,10 @@ def fold_tile(
         find_nucleus_kernel[(len(tile),)](
             tile,
             tile.stride(0),
-            highest,
+            out.highest,
             out.nucleus_entropy,
-            out.log_mass,
+            out.nucleus_mass,
+            out.nucleus_mean,
             out.cut,
             out.last,
             out.size,
@@ -65,15 +75,16 @@ def unfold_tile(
     if bias is not None:
         tile[:, :vocab] += bias
     on_target, on_entropy, on_nucleus = gradients
-    unused = known.log_z
+    unused = known.mass
     unfold_kernel[(len(tile), triton.cdiv(vocab, BLOCK))](
         tile,
         tile.stride(0),
         targets,
-        known.log_z,
-        known.entropy,
-        known.nucleus_entropy,
-        known.log_mass,
+        known.highest,
+        known.mass,
+        known.mean,
+        known.nucleus_mass,
+        known.nucleus_mean,
         known.cut,
         known.last,
         unused if on_target is None else on_target,

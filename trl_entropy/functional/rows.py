@@ -42,13 +42,19 @@ class Rows:
 
     `cut` lies halfway between the lowest logit inside and the highest outside, so that a product which rounds
     differently the second time leaves the set as it is; where the two are equal it is their value, and `last` decides.
+
+    Masses and means are those of `y_v = z_v - highest`, of which no `log sum exp z` is kept: its last bit, that of a
+    number as large as the logits, would be a relative error of every probability in the row.
     """
 
     log_prob: torch.Tensor  # log p[target]; NaN for a target outside the vocabulary
-    log_z: torch.Tensor  # log sum_v exp z_v
     entropy: torch.Tensor
     nucleus_entropy: torch.Tensor
-    log_mass: torch.Tensor  # log of the nucleus' probability
+    highest: torch.Tensor  # max_v z_v
+    mass: torch.Tensor  # sum_v exp y_v
+    mean: torch.Tensor  # sum_v p_v y_v
+    nucleus_mass: torch.Tensor  # sum_{v in S} exp y_v
+    nucleus_mean: torch.Tensor  # sum_{v in S} q_v y_v
     cut: torch.Tensor
     last: torch.Tensor  # int64
     size: torch.Tensor  # int64, number of tokens in the nucleus
@@ -56,7 +62,7 @@ class Rows:
     @classmethod
     def empty(cls, n: int, device: torch.device, dtype: torch.dtype) -> "Rows":
         """Rows to be filled: NaN everywhere, so that nothing forgotten could pass for a number."""
-        numbers = [torch.full((n,), math.nan, device=device, dtype=dtype) for _ in range(6)]
+        numbers = [torch.full((n,), math.nan, device=device, dtype=dtype) for _ in range(9)]
         return cls(*numbers, *(torch.zeros(n, device=device, dtype=torch.int64) for _ in range(2)))
 
     def __getitem__(self, rows: slice | torch.Tensor) -> "Rows":

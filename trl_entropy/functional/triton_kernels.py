@@ -33,10 +33,11 @@ def fold_kernel(
     tile_ptr,
     stride,
     targets_ptr,
-    highest_ptr,
     log_prob_ptr,
-    log_z_ptr,
     entropy_ptr,
+    highest_ptr,
+    mass_ptr,
+    mean_ptr,
     size_ptr,
     vocab,
     logit_scale,
@@ -74,9 +75,12 @@ def fold_kernel(
     )
     log_total = tl.log(total.to(tl.float32))
     tl.store(highest_ptr + row, highest)
-    tl.store(log_prob_ptr + row, tl.where(known, (z - highest) - log_total, float("nan")))
-    tl.store(log_z_ptr + row, highest + log_total)
-    entropy = log_total - (x_total / total).to(tl.float32)
+    log_prob = z.to(tl.float64) - highest.to(tl.float64) - log_total.to(tl.float64)  # rounded once
+    tl.store(log_prob_ptr + row, tl.where(known, log_prob.to(tl.float32), float("nan")))
+    tl.store(mass_ptr + row, total.to(tl.float32))
+    mean = (x_total / total).to(tl.float32)
+    tl.store(mean_ptr + row, mean)
+    entropy = log_total - mean
     tl.store(entropy_ptr + row, tl.where(entropy < 0, 0.0, entropy))  # NaN stays
     tl.store(size_ptr + row, tl.where(total == total, possible, 0))
 
@@ -87,7 +91,8 @@ def find_nucleus_kernel(
     stride,
     highest_ptr,
     nucleus_entropy_ptr,
-    log_mass_ptr,
+    nucleus_mass_ptr,
+    nucleus_mean_ptr,
     cut_ptr,
     last_ptr,
     size_ptr,
@@ -190,9 +195,10 @@ def find_nucleus_kernel(
             last = tl.minimum(last, tl.min(tl.where((equal > 0) & (rank == taken), offsets, vocab), axis=0))
             seen += tl.sum(equal, axis=0)
     log_nucleus = tl.log(nucleus_mass.to(tl.float32))
-    entropy = log_nucleus - (x_mass / nucleus_mass).to(tl.float32)
-    tl.store(nucleus_entropy_ptr + row, tl.maximum(entropy, 0.0))
-    tl.store(log_mass_ptr + row, tl.log((nucleus_mass / total).to(tl.float32)))
+    mean = (x_mass / nucleus_mass).to(tl.float32)
+    tl.store(nucleus_entropy_ptr + row, tl.maximum(log_nucleus - mean, 0.0))
+    tl.store(nucleus_mass_ptr + row, nucleus_mass.to(tl.float32))
+    tl.store(nucleus_mean_ptr + row, mean)
     tl.store(cut_ptr + row, cut)
     tl.store(last_ptr + row, last)
     tl.store(size_ptr + row, above + taken)
@@ -203,10 +209,11 @@ def unfold_kernel(
     tile_ptr,
     stride,
     targets_ptr,
-    log_z_ptr,
-    entropy_ptr,
-    nucleus_entropy_ptr,
-    log_mass_ptr,
+    highest_ptr,
+    mass_ptr,
+    mean_ptr,
+    nucleus_mass_ptr,
+    nucleus_mean_ptr,
     cut_ptr,
     last_ptr,
     on_target_ptr,
@@ -226,21 +233,21 @@ def unfold_kernel(
     offsets = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row_ptr = tile_ptr + row * stride
     z = _logits(row_ptr, offsets, vocab, logit_scale, softcap, inv_t, CAPPED)
-    x = z - tl.load(log_z_ptr + row)
-    p = tl.exp(x)
-    x = tl.where(p == 0, 0.0, x)  # p and x enter as a product, whose limit is 0
+    y = z - tl.load(highest_ptr + row)
+    e = tl.exp(y)
+    y = tl.where(e == 0, 0.0, y)  # e and y enter as a product, whose limit is 0
+    p = e / tl.load(mass_ptr + row)
     gradient = tl.zeros((BLOCK,), tl.float32)
     if ON_TARGET:
         is_target = (offsets == tl.load(targets_ptr + row)).to(tl.float32)
         gradient += tl.load(on_target_ptr + row) * (is_target - p)
     if ON_ENTROPY:
-        gradient -= tl.load(on_entropy_ptr + row) * p * (x + tl.load(entropy_ptr + row))
+        gradient -= tl.load(on_entropy_ptr + row) * p * (y - tl.load(mean_ptr + row))
     if ON_NUCLEUS:
         cut = tl.load(cut_ptr + row)
         outside = (z < cut) | ((z == cut) & (offsets > tl.load(last_ptr + row)))
-        log_mass = tl.load(log_mass_ptr + row)
-        q = tl.exp(x - log_mass)
-        term = tl.load(on_nucleus_ptr + row) * q * (x - log_mass + tl.load(nucleus_entropy_ptr + row))
+        q = e / tl.load(nucleus_mass_ptr + row)
+        term = tl.load(on_nucleus_ptr + row) * q * (y - tl.load(nucleus_mean_ptr + row))
         gradient -= tl.where(outside, 0.0, term)
     slope = tl.cast(inv_t, tl.float32) * tl.cast(logit_scale, tl.float32)
     gradient *= slope
