@@ -1,6 +1,6 @@
 """What the analysis parts add to a training run: each part's share of the run's time, on the demo's task.
 
-    python scripts/bench_overhead.py          # some minutes on two CPU cores
+    python scripts/bench_overhead.py          # two minutes on a quiet CPU core
     python scripts/bench_overhead.py --quick  # a few steps of a model that knows nothing: does it run?
 
 One plain GRPO run has all parts on, at their default cadence. A timer stands around every call that the trainer makes
@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=100, help="generation batches, two optimizer steps each")
     parser.add_argument("--prompts", type=int, default=PROMPTS_PER_BATCH, help="prompts a batch")
     add_report_options(parser)
+    parser.set_defaults(threads=1)  # as the demo's runs have
     args = parser.parse_args()
     if args.batches < 2:
         parser.error(f"--batches {args.batches}: give at least 2, so that there is a spread to report")
