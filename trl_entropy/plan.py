@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from trl import DatasetMixtureConfig, ModelConfig, TrlParser
+from trl import ModelConfig, TrlParser
 
 from .config import EntropyGRPOConfig
 from .config_file import read_config
 from .data import ColumnArguments
 from .inputs import check_inputs
 from .launch import refuse_unknown_arguments, split_arguments
+from .mixture import Mixture
 from .train import EntropyScriptArguments
 
 
@@ -109,7 +110,7 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
     launcher = _launcher(flags)
     launched = 1 if launcher.get("distributed_type") == "NO" else int(launcher.get("num_processes") or 1)
     planned = type("EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or launched})
-    groups: Any = (EntropyScriptArguments, planned, ModelConfig, DatasetMixtureConfig, ColumnArguments)
+    groups: Any = (EntropyScriptArguments, planned, ModelConfig, Mixture, ColumnArguments)
     with warnings.catch_warnings(record=True) as caught, _quiet() as said, _environment():
         warnings.simplefilter("always")
         try:

@@ -8,20 +8,13 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from trl import (
-    DatasetMixtureConfig,
-    ModelConfig,
-    ScriptArguments,
-    TrlParser,
-    get_dataset,
-    get_peft_config,
-    get_quantization_config,
-)
+from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config, get_quantization_config
 
 from .config import EntropyGRPOConfig
 from .config_file import config_argument, read_config
 from .data import AnySplit, ColumnArguments, load_splits, pick_split, to_prompts
 from .inputs import REWARDS, check_inputs, imported, is_on_hub, reward_function
+from .mixture import Mixture
 from .push import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 
 
@@ -56,7 +49,7 @@ class EntropyScriptArguments(ScriptArguments):
 
 def make_parser(prog: str | None = None) -> TrlParser:
     """The parser of the training script: five groups of arguments, `--config FILE.yaml`, overrides."""
-    groups = (EntropyScriptArguments, EntropyGRPOConfig, ModelConfig, DatasetMixtureConfig, ColumnArguments)
+    groups = (EntropyScriptArguments, EntropyGRPOConfig, ModelConfig, Mixture, ColumnArguments)
     parser = TrlParser(cast(list, groups), prog=prog)
     parser.usage = "%(prog)s --config FILE [--argument value ...]"  # there are too many to list before an error
     return parser
@@ -99,7 +92,7 @@ class Inputs:
         script: EntropyScriptArguments,
         args: EntropyGRPOConfig,
         model: ModelConfig,
-        mixture: DatasetMixtureConfig,
+        mixture: Mixture,
         columns: ColumnArguments,
     ) -> "Inputs":
         """Check the arguments, load the data, and fetch the checkpoint that `resume_from_checkpoint` names on the Hub.
@@ -110,7 +103,7 @@ class Inputs:
         """
         check_inputs(script, args, model, mixture, columns)
         if mixture.datasets:
-            dataset = get_dataset(mixture)
+            dataset = mixture.load(args.seed)
         else:
             dataset = load_splits(cast(str, script.dataset_name), script.dataset_config, script.dataset_streaming)
         train_split = to_prompts(pick_split(dataset, script.dataset_train_split), columns)
