@@ -57,7 +57,7 @@ def make_parser(prog: str | None = None) -> TrlParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Parse, check, load, train, save, push. Bad input ends the process with one line on stderr."""
-    from .launch import refuse_unknown_arguments
+    from .launch import refuse_unknown_arguments, warn_of_missing_processes
 
     parser = make_parser("train_grpo.py")
     path, words = config_argument(sys.argv[1:] if argv is None else argv)
@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
             words = ["--config", path, *words]
         *groups, unknown = parser.parse_args_and_config(words, return_remaining_strings=True)
         refuse_unknown_arguments(unknown)
+        warn_of_missing_processes(groups[1].world_size)
         inputs = Inputs.load(*groups)
     except (ValueError, OSError) as error:  # OSError: a file or the Hub
         sys.exit(f"trl-entropy: {error}" if os.environ.get("RANK", "0") == "0" else 1)
