@@ -1,5 +1,6 @@
 """Tiny models, batches and helpers that every test may use. Nothing here needs a hub or a GPU."""
 
+import json
 import os
 
 
@@ -20,6 +21,12 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 torch.set_num_threads(1)
 
 WORDS = ["<pad>", "<eos>", "<unk>", *"abcdefghijklmnopqrstuvwxyz", *"0123456789"]
+
+
+# Rows of a training set, with the columns of two published ones
+ROWS = [
+    {"prompt": p, "solution": "a", "question": p, "answer": "x #### a"} for p in ["a b", "c d e", "f g", "h i"] * 4
+]
 
 
 def poison(values: torch.Tensor, mask: torch.Tensor, with_: float) -> torch.Tensor:
@@ -60,6 +67,23 @@ def vowel_reward(completions, **_) -> list[float]:
     """A deterministic reward that differs between samples, plain or conversational."""
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
     return [sum(word in "aeiou" for word in text.split()) / 4 for text in texts]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """The tiny model and its tokenizer in a folder."""
+    path = str(tmp_path / "tiny")
+    tiny_model().save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    """`ROWS` as a file."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return str(path)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ MAY_TOUCH_TRL = {
     "inputs",
     "launch",
     "lm_head",
+    "mixture",
     "model_card",
     "plan",
     "train",

@@ -1,57 +1,17 @@
 """The command line: every configuration trains one step on a tiny model; bad input is refused in one line."""
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import tiny_model, tiny_tokenizer
+from tests.quick import CONFIGS, published, quick
 from trl_entropy import cli, train
 from trl_entropy.data import ColumnArguments, load_splits, to_prompts
 from trl_entropy.launch import accelerate_config_file, refuse_unknown_arguments, split_arguments
 
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 PUBLISHED = ["grpo", "naive_bonus", "siren", "siren_official", "clip_cov", "kl_cov", "siren_lora_colab"]
-ROWS = [
-    {"prompt": p, "solution": "a", "question": p, "answer": "x #### a"} for p in ["a b", "c d e", "f g", "h i"] * 4
-]
-
-
-@pytest.fixture
-def model(tmp_path) -> str:
-    path = str(tmp_path / "tiny")
-    tiny_model().save_pretrained(path)
-    tiny_tokenizer().save_pretrained(path)
-    return path
-
-
-@pytest.fixture
-def data(tmp_path) -> str:
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return str(path)
-
-
-def quick(config: Path, model: str, data: str, out: Path, **more) -> list[str]:
-    """A published configuration on a tiny model: batch, precision and engine made small, the method untouched."""
-    content = yaml.safe_load(config.read_text())
-    small = {
-        "model_name_or_path": model, "dtype": "float32", "dataset_name": data, "output_dir": out,
-        "reward_funcs": "tests.conftest.vowel_reward", "num_generations": 4, "per_device_train_batch_size": 4,
-        "gradient_accumulation_steps": 1, "max_completion_length": 6, "max_steps": 1, "use_cpu": True, "bf16": False,
-        "fp16": False, "report_to": "none", "disable_tqdm": True, "save_strategy": "no",
-    }  # fmt: skip
-    small["generation_batch_size" if "generation_batch_size" in content else "steps_per_generation"] = (
-        8 if "generation_batch_size" in content else 2
-    )
-    if content.get("use_vllm"):
-        small["use_vllm"] = False
-    if "dataset_config" in content:
-        small["dataset_config"] = "default"
-    small.update(more)
-    return ["--config", str(config), *(word for key, value in small.items() for word in (f"--{key}", str(value)))]
 
 
 def test_all_published_configs_are_there():
@@ -60,7 +20,7 @@ def test_all_published_configs_are_there():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_config_trains_one_step(name, model, data, tmp_path):
-    path = next(p for p in CONFIGS if p.stem == name)
+    path = published(name)
     assert path.read_text().startswith("# "), "opens with a comment on source and cost"
     assert "# Source:" in path.read_text()
     assert "# Cost:" in path.read_text()
@@ -77,7 +37,7 @@ def test_config_trains_one_step(name, model, data, tmp_path):
 
 def test_the_published_settings_are_the_papers():
     def content(name: str) -> dict:
-        return yaml.safe_load(next(p for p in CONFIGS if p.stem == name).read_text())
+        return yaml.safe_load(published(name).read_text())
 
     for name in ("siren", "siren_official"):
         found = {
@@ -99,7 +59,7 @@ def test_the_published_settings_are_the_papers():
 def test_launched_as_a_user_would(model, data, tmp_path):
     """`trl-entropy grpo` through accelerate's launcher, with a launcher argument in the YAML file."""
     config = tmp_path / "run.yaml"
-    path = next(p for p in CONFIGS if p.stem == "siren")
+    path = published("siren")
     config.write_text(path.read_text() + "\naccelerate_config: single_gpu\nnum_processes: 1\n")
     given = quick(config, model, data, tmp_path / "out")
     assert cli.main(["grpo", *given, "--mixed_precision", "no"]) == 0
@@ -160,7 +120,7 @@ def test_an_unknown_key_in_yaml_is_refused():
     ],
 )
 def test_bad_data_and_rewards_are_refused_before_the_model_loads(change, message, data, tmp_path):
-    path = next(p for p in CONFIGS if p.stem == "siren")
+    path = published("siren")
     with pytest.raises(SystemExit, match=f"^trl-entropy: .*{message}"):
         train.main(quick(path, "no/such-model", data, tmp_path / "out", **change))
 

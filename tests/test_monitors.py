@@ -6,21 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_cli import CONFIGS, ROWS, data, model, quick  # noqa: F401
+from tests.quick import published, quick
 from trl_entropy import train
 from trl_entropy.data import ColumnArguments
 from trl_entropy.monitors import MonitorArguments, check_monitors, heldout
 
 
-SIREN = next(path for path in CONFIGS if path.stem == "siren")
-GRPO = next(path for path in CONFIGS if path.stem == "grpo")
+SIREN, GRPO = published("siren"), published("grpo")
 
 
 def groups(words: list[str]) -> tuple:
     return train.make_parser().parse_args_and_config(words, return_remaining_strings=True)[:-1]
 
 
-def test_pass_at_k_on_a_file_beside_training(model, data, tmp_path):  # noqa: F811
+def test_pass_at_k_on_a_file_beside_training(model, data, tmp_path):
     """A file with the training data's own columns, SIREN on, two steps."""
     given = quick(
         SIREN,
@@ -46,7 +45,7 @@ def test_pass_at_k_on_a_file_beside_training(model, data, tmp_path):  # noqa: F8
     assert [point["step"] for point in points] == [0, 2]
 
 
-def test_the_law_and_the_figures_beside_training(model, data, tmp_path):  # noqa: F811
+def test_the_law_and_the_figures_beside_training(model, data, tmp_path):
     pytest.importorskip("tensorboard")
     added = []
 
@@ -98,7 +97,7 @@ def test_settings_that_make_no_sense(given, message):
         ({"steps_per_generation": 20}, "The training data has 16 rows, but a rollout takes 20 prompts"),
     ],
 )
-def test_refused_before_the_model_loads(change, message, data, tmp_path):  # noqa: F811
+def test_refused_before_the_model_loads(change, message, data, tmp_path):
     content = yaml.safe_load(SIREN.read_text())
     content.pop("generation_batch_size")
     config = tmp_path / "run.yaml"

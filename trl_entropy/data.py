@@ -47,8 +47,10 @@ AnyDataset = DatasetDict | IterableDatasetDict
 AnySplit = Dataset | IterableDataset
 
 
-def check_dataset_arguments(name: str, config: str | None = None, streaming: bool = False) -> None:
-    """Check the name of a dataset without loading it.
+def check_dataset_arguments(
+    name: str, config: str | None = None, streaming: bool = False, argument: str = "dataset_name"
+) -> None:
+    """Check the name of a dataset without loading it; `argument` is where it was given.
 
     Raises:
         FileNotFoundError: for a name that looks like a file and is none.
@@ -59,13 +61,13 @@ def check_dataset_arguments(name: str, config: str | None = None, streaming: boo
         raise ValueError("dataset_config and dataset_streaming have no effect on countdown, the built-in task.")
     if name != "countdown" and (path.is_file() or path.suffix in LOCAL_FORMATS):
         if not path.is_file():
-            raise FileNotFoundError(f"dataset_name={name!r} looks like a file, but there is none. Check the path.")
+            raise FileNotFoundError(f"{argument}={name!r} looks like a file, but there is none. Check the path.")
         if path.suffix not in LOCAL_FORMATS:
             raise ValueError(
-                f"dataset_name={name!r} has an unknown format; give {', '.join(LOCAL_FORMATS)}, a folder, or a Hub id."
+                f"{argument}={name!r} has an unknown format; give {', '.join(LOCAL_FORMATS)}, a folder, or a Hub id."
             )
         if path.stat().st_size == 0:
-            raise ValueError(f"dataset_name={name!r} is an empty file.")
+            raise ValueError(f"{argument}={name!r} is an empty file.")
 
 
 def load_splits(name: str, config: str | None = None, streaming: bool = False) -> AnyDataset:
@@ -86,8 +88,11 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
         return DatasetDict({**splits, "test": splits["heldout"]})
     if path.is_file():
         try:
-            return load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
-        except (DatasetGenerationError, StopIteration) as error:
+            loaded = load_dataset(LOCAL_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
+            if streaming:  # else a file that cannot be read would show in the middle of training
+                next(iter(loaded["train"]), None)
+            return loaded
+        except (DatasetGenerationError, StopIteration, ValueError) as error:
             reason = error.__cause__ or error
             raise ValueError(f"dataset_name={name!r} could not be read as {path.suffix}: {reason}.") from error
     return load_dataset(name, name=config, streaming=streaming)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from datasets import IterableDataset
@@ -17,9 +19,10 @@ from .data import ColumnArguments, check_dataset_arguments
 
 
 if TYPE_CHECKING:
-    from trl import DatasetMixtureConfig, ModelConfig
+    from trl import ModelConfig
 
     from .data import AnySplit
+    from .mixture import Mixture
     from .train import EntropyScriptArguments
 
 
@@ -81,29 +84,28 @@ def check_inputs(
     script: EntropyScriptArguments,
     args: EntropyGRPOConfig,
     model: ModelConfig,
-    mixture: DatasetMixtureConfig,
+    mixture: Mixture,
     columns: ColumnArguments,
 ) -> None:
     """Check everything that can be checked without loading a dataset or a model.
 
     Raises:
-        ValueError: when there is no reward, no model, no dataset or two, an unknown reward or tool, an argument that
-            would have no effect, an engine that is not installed, or a checkpoint that cannot be resumed from.
-        FileNotFoundError: when a local dataset is not there.
+        ValueError: when there is no reward, no model, no dataset or two, an unknown reward or tool, a reward model of
+            another kind, an argument that would have no effect, a stream without an end, an engine that is not
+            installed, or a checkpoint that cannot be resumed from.
+        FileNotFoundError: when a local dataset or reward model is not there.
     """
     if not (script.reward_funcs or script.reward_model_name_or_path):
         raise ValueError(f"No reward was given. Set reward_funcs to one or more of {', '.join(REWARDS)}, or a path.")
     for name in script.reward_funcs or []:
         reward_function(name, args)
+    if script.reward_model_name_or_path:
+        check_reward_model(script.reward_model_name_or_path)
     for path in script.tools or []:
         imported(path, "tools")
     if not model.model_name_or_path:
         raise ValueError("No model was given. Set model_name_or_path to a Hub id or a local folder.")
-    if bool(mixture.datasets) == bool(script.dataset_name):
-        given = "Both datasets and dataset_name were" if mixture.datasets else "Neither datasets nor dataset_name was"
-        raise ValueError(f"{given} given. Set exactly one of them.")
-    if script.dataset_name:
-        check_dataset_arguments(script.dataset_name, script.dataset_config, script.dataset_streaming)
+    check_data(script, args, mixture)
     if columns.solution_after and not columns.solution_column:
         raise ValueError(
             f"solution_after={columns.solution_after!r} has no effect without solution_column. Set solution_column to "
@@ -128,6 +130,49 @@ def check_rows(split: AnySplit, args: EntropyGRPOConfig) -> None:
             f"completions / num_generations={args.num_generations}), so that nothing would be trained. Give more "
             "rows, or lower steps_per_generation (or generation_batch_size, whichever is set)."
         )
+
+
+def check_reward_model(model: str) -> None:
+    """Check what is there locally of a reward model: any other model would get a head of random numbers, silently.
+
+    Raises:
+        ValueError, FileNotFoundError: for a missing folder, one without a model, or a model with another head.
+    """
+    from .evaluate.models import check_model
+
+    try:
+        check_model(model)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"reward_model_name_or_path: {error}") from error
+    config = Path(model).expanduser() / "config.json"
+    found = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    heads = found.get("architectures") or []
+    if heads and "auto_map" not in found and not any(head.endswith("ForSequenceClassification") for head in heads):
+        raise ValueError(
+            f"reward_model_name_or_path: {model} is a {', '.join(heads)}, not a sequence-classification model. "
+            "Give one that was trained to score."
+        )
+
+
+def check_data(script: EntropyScriptArguments, args: EntropyGRPOConfig, mixture: Mixture) -> None:
+    """Check that there is one source of data, and no argument that belongs to the other kind or that it cannot serve.
+
+    Raises:
+        ValueError, FileNotFoundError: as [`check_inputs`].
+    """
+    if bool(mixture.datasets) == bool(script.dataset_name):
+        given = "Both datasets and dataset_name were" if mixture.datasets else "Neither datasets nor dataset_name was"
+        raise ValueError(f"{given} given. Set exactly one of them.")
+    names = ("dataset_config", "dataset_streaming") if mixture.datasets else ("streaming", "test_split_size")
+    idle = [name for name in names if getattr(script if mixture.datasets else mixture, name) not in (None, False)]
+    if idle:
+        source, other = ("datasets", "dataset_name") if mixture.datasets else ("dataset_name", "datasets")
+        raise ValueError(f"{', '.join(idle)}: no effect on {source}, only on {other}.")
+    if script.dataset_name:
+        check_dataset_arguments(script.dataset_name, script.dataset_config, script.dataset_streaming)
+    mixture.check_files()
+    if (script.dataset_streaming or mixture.streaming) and args.max_steps <= 0:
+        raise ValueError("A stream has no length: set max_steps, or load the data without streaming.")
 
 
 def is_on_hub(checkpoint: str | bool | None) -> bool:

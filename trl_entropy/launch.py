@@ -1,9 +1,14 @@
 """From one command line to `accelerate launch`: which arguments are the launcher's, which the training script's."""
 
 import importlib.resources
+import os
+import sys
+import warnings
 from pathlib import Path
 
 from accelerate.commands.launch import launch_command, launch_command_parser
+from accelerate.utils import patch_environment
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from .config_file import config_argument, read_config
 from .train import make_parser
@@ -11,6 +16,8 @@ from .train import make_parser
 
 # Launcher arguments that would change what is trained are left to the training script, which has its own
 _NOT_LAUNCH = {"config_file", "module", "training_script", "training_script_args", "help"}
+# How the training script learns what the launcher was asked for
+_ASKED = "TRL_ENTROPY_NUM_PROCESSES"
 
 
 def launcher_arguments() -> set[str]:
@@ -25,12 +32,17 @@ def refuse_unknown_arguments(unknown: list[str]) -> None:
     The launcher's own may stand in a YAML file, and are ignored here, where the launch has already happened.
     """
     known = launcher_arguments()
-    bad = [word for word in unknown if word.startswith("--") and word[2:].split("=")[0] not in known]
+    bad = [word for word in unknown if word.startswith("--") and _name(word) not in known]
     if bad:
         raise ValueError(
             f"unknown arguments: {', '.join(bad)}. `trl-entropy grpo --help` lists those of training; "
             "`accelerate launch --help` those of the launcher."
         )
+
+
+def _name(word: str) -> str:
+    """The argument that `--some-name` or `--some_name=value` gives; both spellings are accelerate's and TRL's."""
+    return word.removeprefix("--").partition("=")[0].replace("-", "_")
 
 
 def accelerate_config_file(name: str) -> str:
@@ -61,7 +73,7 @@ def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
         script = ["--config", path]
     rest = iter(words)
     for word in rest:
-        name, equals, value = word.removeprefix("--").partition("=")
+        name, (_, equals, value) = _name(word), word.partition("=")
         if not (word.startswith("--") and name in known):
             script.append(word)
         elif name in switches and not equals:
@@ -75,7 +87,7 @@ def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
         if name in switches and str(value).lower() in ("true", ""):
             flags.append(f"--{name}")
         elif value not in ("", None) and not (name in switches and str(value).lower() == "false"):
-            flags.append(f"--{name}={value}")
+            flags.append(f"--{name}={'no' if value is False else value}")  # YAML reads `mixed_precision: no` as False
     return flags, script
 
 
@@ -88,5 +100,25 @@ def launch(argv: list[str]) -> int:
     refuse_unknown_arguments(make_parser("trl-entropy grpo").parse_known_args(config_argument(script)[1])[1])
     # quiet: the script says itself what went wrong; the launcher's own traceback after it would only bury that
     words = [*launcher, "--quiet", "--module", "trl_entropy.train", *script]
-    launch_command(launch_command_parser().parse_args(words))
+    parsed = launch_command_parser().parse_args(words)
+    try:
+        with patch_environment(**{_ASKED: parsed.num_processes} if parsed.num_processes else {}):
+            launch_command(parsed)
+    except ImportError as error:  # DeepSpeed
+        raise ValueError(f"the launcher cannot start: {error}") from error
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        how = f"exit code {failure.exitcode}" if failure.exitcode >= 0 else failure.signal_name()
+        print(f"trl-entropy: rank {rank} was the first to end, with {how}; what it said is above.", file=sys.stderr)
+        return 1
     return 0
+
+
+def warn_of_missing_processes(started: int) -> None:
+    """Warn when `num_processes` asked for another number: accelerate can start one process and say nothing."""
+    asked = os.environ.get(_ASKED)
+    if asked and int(asked) != started:
+        warnings.warn(
+            f"num_processes={asked} has no effect: {started} process(es) were started. Several need GPUs, or "
+            "accelerate_config multi_gpu, fsdp2, zero2 or zero3, and neither single_gpu nor --cpu."
+        )

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from trl import DatasetMixtureConfig, ModelConfig, TrlParser
+from trl import ModelConfig, TrlParser
 
 from .config import EntropyGRPOConfig
 from .config_file import read_config
 from .data import ColumnArguments
 from .inputs import check_inputs
 from .launch import refuse_unknown_arguments, split_arguments
+from .mixture import Mixture
 from .monitors import MonitorArguments, check_monitors
 from .train import EntropyScriptArguments
 
@@ -114,7 +115,7 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
         EntropyScriptArguments,
         planned,
         ModelConfig,
-        DatasetMixtureConfig,
+        Mixture,
         ColumnArguments,
         MonitorArguments,
     )

@@ -191,7 +191,11 @@ def open_repository(args: TrainingArguments) -> str | None:
 
 
 def save_and_push(trainer: "EntropyGRPOTrainer", dataset_name: str | None, destination: Destination | None) -> None:
-    """Save model, state and card, then push them if there is a destination. On every process.
+    """Save model, state and card, then push them if there is a destination. On every process, as a script's last act.
+
+    Between the two the process group ends, on all processes together. One that exits with the group open may abort,
+    upon which the launcher ends the others in the middle of what they save; and a push may take longer than the group
+    waits for its members.
 
     Raises:
         PushFailedError: on the first process, when everything is saved but the push did not arrive.
@@ -204,6 +208,8 @@ def save_and_push(trainer: "EntropyGRPOTrainer", dataset_name: str | None, desti
         trainer.callback_handler.on_push_begin(args, trainer.state, trainer.control)
     trainer.create_model_card(model_name=folder.absolute().name, dataset_name=dataset_name)
     trainer.accelerator.print(f"Model saved to {args.output_dir}")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
     if destination is not None and trainer.is_world_process_zero():
         trainer._finish_current_push()
         print(f"Model pushed to {push_folder(folder, destination)}")

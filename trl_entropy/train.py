@@ -8,15 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from trl import (
-    DatasetMixtureConfig,
-    ModelConfig,
-    ScriptArguments,
-    TrlParser,
-    get_dataset,
-    get_peft_config,
-    get_quantization_config,
-)
+from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config, get_quantization_config
 
 from .config import EntropyGRPOConfig
 from .config_file import config_argument, read_config
@@ -24,6 +16,7 @@ from .data import AnySplit, ColumnArguments, load_splits, pick_split, to_prompts
 from .evaluate.benchmarks import Benchmark
 from .evaluate.problems import Problem
 from .inputs import REWARDS, check_inputs, check_rows, imported, is_on_hub, reward_function
+from .mixture import Mixture
 from .monitors import MonitorArguments, add_monitors, check_monitors, heldout
 from .push import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 
@@ -63,7 +56,7 @@ def make_parser(prog: str | None = None) -> TrlParser:
         EntropyScriptArguments,
         EntropyGRPOConfig,
         ModelConfig,
-        DatasetMixtureConfig,
+        Mixture,
         ColumnArguments,
         MonitorArguments,
     )
@@ -74,7 +67,7 @@ def make_parser(prog: str | None = None) -> TrlParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Parse, check, load, train, save, push. Bad input ends the process with one line on stderr."""
-    from .launch import refuse_unknown_arguments
+    from .launch import refuse_unknown_arguments, warn_of_missing_processes
 
     parser = make_parser("train_grpo.py")
     path, words = config_argument(sys.argv[1:] if argv is None else argv)
@@ -84,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
             words = ["--config", path, *words]
         *groups, unknown = parser.parse_args_and_config(words, return_remaining_strings=True)
         refuse_unknown_arguments(unknown)
+        warn_of_missing_processes(groups[1].world_size)
         inputs = Inputs.load(*groups)
     except (ValueError, OSError) as error:  # OSError: a file or the Hub
         sys.exit(f"trl-entropy: {error}" if os.environ.get("RANK", "0") == "0" else 1)
@@ -112,7 +106,7 @@ class Inputs:
         script: EntropyScriptArguments,
         args: EntropyGRPOConfig,
         model: ModelConfig,
-        mixture: DatasetMixtureConfig,
+        mixture: Mixture,
         columns: ColumnArguments,
         monitors: MonitorArguments,
     ) -> "Inputs":
@@ -126,7 +120,7 @@ class Inputs:
         check_monitors(monitors, args.report_to)
         problems = heldout(monitors, columns)
         if mixture.datasets:
-            dataset = get_dataset(mixture)
+            dataset = mixture.load(args.seed)
         else:
             dataset = load_splits(cast(str, script.dataset_name), script.dataset_config, script.dataset_streaming)
         train_split = to_prompts(pick_split(dataset, script.dataset_train_split), columns)

@@ -5,7 +5,6 @@ rank of every job. A fork dies with its parent (`PR_SET_PDEATHSIG`), a job that 
 a finished rank leaves through `os._exit`, because gloo's destructor sometimes hangs.
 """
 
-import contextlib
 import ctypes
 import importlib
 import json
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from .commands import run_to_its_end
 
 
 _PR_SET_PDEATHSIG = 1
@@ -97,25 +98,10 @@ def launch(config: str, target: str, at: Path, timeout: float = 240, **payload) 
     job = {"target": target, "folder": str(at), "payload": payload, "fsdp": "fsdp" in config}
     (at / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", "2"]
-    command += ["--mixed_precision", "no", "--main_process_port", str(_free_port())]
+    command += ["--mixed_precision", "no", "--main_process_port", str(free_port())]
     command += ["--module", "tests.distributed.launched", str(at / "job.json")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if "zero" in config:
-        environment["DS_ACCELERATOR"] = "cpu"
-    log = at / "launch.log"
-    with open(log, "w") as output:
-        started = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
-        try:
-            code = started.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = "a timeout"
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
-    assert code == 0, f"{config} ended with {code}:\n{log.read_text()[-6000:]}"
+    environment = {"DS_ACCELERATOR": "cpu"} if "zero" in config else {}
+    run_to_its_end(command, at / "launch.log", timeout, **environment)
     return [rank.result for rank in read_ranks(at, [0, 0])]
 
 
@@ -178,7 +164,7 @@ def _wait(pids: list[int], timeout: float) -> list[int]:
     return [codes[pid] for pid in pids]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
@@ -190,7 +176,7 @@ def _serve() -> None:
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for line in sys.stdin:
-        job, helper, port = json.loads(line), os.getpid(), _free_port()
+        job, helper, port = json.loads(line), os.getpid(), free_port()
         pids = [_fork(job, rank, port, helper) for rank in range(job["world_size"])]
         print(json.dumps(_wait(pids, job["timeout"])), flush=True)
 

@@ -97,6 +97,18 @@ def test_trackios_database(tmp_path):
     assert run.name == "a"
 
 
+def test_trackios_entries_stand_at_the_trainers_step(tmp_path):
+    """Training and evaluation of one step are two entries, which trackio counts as two steps."""
+    entries = [(1, {"train/entropy": 1.0}, 10), (2, {"eval/reward": 0.5}, 10), (3, {"train/entropy": 0.5}, 20)]
+    with sqlite3.connect(tmp_path / "project.db") as database:
+        database.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_name TEXT, step INTEGER, metrics TEXT)")
+        for own, figures, step in entries:
+            line = json.dumps({**figures, "train/global_step": step})
+            database.execute("INSERT INTO metrics (run_name, step, metrics) VALUES ('a', ?, ?)", (own, line))
+    found = read_run(tmp_path / "project.db").metrics
+    assert (found["entropy"].steps, found["eval_reward"].steps) == ([10, 20], [10])
+
+
 def varint(n):
     out = b""
     while n > 127:
@@ -140,6 +152,14 @@ def test_wandbs_offline_file(tmp_path, junk):
     path = tmp_path / "run-x.wandb"
     path.write_bytes(wandb_file(entries, junk))
     check(read_run(path))
+
+
+def test_an_image_in_wandbs_offline_file_is_no_figure(tmp_path):
+    image = {"_type": "image-file", "width": 624, "height": 408, "path": "media/images/law.png"}
+    entry = {"train/entropy": 1.0, "figures/lawful": 2.0, **{f"figures/law/{key}": v for key, v in image.items()}}
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(wandb_file([entry]))
+    assert set(read_run(path).metrics) == {"entropy", "figures/lawful"}
 
 
 def test_a_wandb_record_that_leaves_a_block_with_less_than_a_header(tmp_path):

@@ -81,7 +81,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--engine",
         choices=("auto", "vllm", "transformers"),
         default="auto",
-        help="auto: vLLM when it is installed and a GPU is there, else transformers",
+        help="auto: vLLM when it is installed, a GPU is there and no --device is given, else transformers",
     )
     add("--batch-size", type=int, help="rows generated together (default: 64; with vLLM 4096, it batches itself)")
     add("--dtype", default="auto", help="auto (the checkpoint's), bfloat16, float16 or float32")
@@ -176,7 +176,9 @@ def _default_ks(n: int) -> list[int]:
 
 
 def _engine_name(args: argparse.Namespace) -> str:
-    if args.engine == "transformers":
+    if args.engine == "vllm" and args.device is not None:
+        raise ValueError(f"--device {args.device} has no effect on --engine vllm. Leave it out, or take transformers.")
+    if args.engine == "transformers" or args.device is not None:
         return "transformers"
     from ..evaluate.vllm_engine import vllm_is_usable
 

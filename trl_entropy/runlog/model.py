@@ -122,6 +122,18 @@ def as_step(value: Any) -> int | None:
     return int(value) if is_number(value) and abs(value) < 2**53 else None
 
 
+def logged_step(figures: Mapping[str, Any], own: Any) -> int | None:
+    """The optimizer step of a tracker's entry: `train/global_step` where it was logged, else the tracker's own step.
+
+    A tracker counts entries, and two entries of one step, training's and an evaluation's say, are two of its steps.
+
+    >>> logged_step({"train/global_step": 20}, own=7), logged_step({}, own=7)
+    (20, 7)
+    """
+    step = as_step(figures.get("train/global_step"))
+    return step if step is not None else as_step(own)
+
+
 def collect(points: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, Series]:
     """Series from (step, figures) in any order; a step that was logged twice keeps its last value."""
     table: dict[str, dict[int, float]] = {}

@@ -7,11 +7,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError, as_step
+from .model import Problem, RunLogError, logged_step
 
 
 def read_trackio(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]], list[Problem]]:
-    """The points of each run in a project's database, by run name.
+    """The points of each run in a project's database, by run name, each at its [`logged_step`].
 
     Raises:
         RunLogError: If the file is no database of trackio's or holds no metrics.
@@ -30,8 +30,8 @@ def read_trackio(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]
                 except (ValueError, TypeError, RecursionError) as error:
                     problems.append(Problem(path, None, f"row {number} is not JSON ({error}); skipped"))
                     continue
-                place = as_step(step)
-                if place is None or not isinstance(figures, dict):
+                place = logged_step(figures, step) if isinstance(figures, dict) else None
+                if place is None:
                     problems.append(Problem(path, None, f"row {number} has no step or no figures; skipped"))
                     continue
                 runs.setdefault(str(name), []).append((place, figures))

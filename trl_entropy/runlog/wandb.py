@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError, as_step
+from .model import Problem, RunLogError, logged_step
 from .protobuf import fields
 
 
@@ -17,7 +17,7 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
 def read_wandb(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Problem]]:
-    """The history of one offline run. The step is the logged `train/global_step` where there is one, else W&B's own.
+    """The history of one offline run, each point at its [`logged_step`].
 
     Raises:
         RunLogError: If the file is no W&B file or holds no history.
@@ -69,8 +69,9 @@ def _history(message: bytes) -> tuple[int, dict[str, Any]]:
             figures[key.decode("utf-8", errors="replace")] = json.loads(text)
         elif number == 2:
             step = next((v for n, v in fields(value) if n == 1), 0)
-    logged = as_step(figures.get("train/global_step"))
-    place = logged if logged is not None else as_step(step)
+    place = logged_step(figures, step)
     if place is None:
         raise ValueError("a history record without a step")
-    return place, figures
+    # An image is an item for each of its properties: width and height are no figures of the run
+    media = tuple(key.removesuffix("_type") for key in figures if key.endswith("/_type"))
+    return place, {key: value for key, value in figures.items() if not (media and key.startswith(media))}
