@@ -124,10 +124,10 @@ class Inputs:
         else:
             dataset = load_splits(cast(str, script.dataset_name), script.dataset_config, script.dataset_streaming)
         train_split = to_prompts(pick_split(dataset, script.dataset_train_split), columns)
-        check_rows(train_split, args)
         eval_split = None
         if args.eval_strategy != "no":
             eval_split = to_prompts(pick_split(dataset, script.dataset_test_split), columns)
+        check_rows(train_split, args)
         if is_on_hub(args.resume_from_checkpoint):
             args.resume_from_checkpoint = fetch_checkpoint(cast(str, args.resume_from_checkpoint), args)
         return cls(script, args, model, columns, monitors, train_split, eval_split, problems)
