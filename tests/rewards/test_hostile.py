@@ -59,6 +59,7 @@ def test_extraction_is_linear(name):
     assert time.thread_time() - started < 0.5
 
 
+@pytest.mark.slow
 def test_no_single_comparison_exceeds_its_limit():
     """Each of the forty by itself, and the process that asks stays as small as it was."""
     reward = MathReward(timeout=TIMEOUT, memory_mb=MEMORY_MB, workers=1)
