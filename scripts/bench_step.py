@@ -4,7 +4,8 @@
     python scripts/bench_step.py --quick  # a small model: does it run?
 
 The policy has the shape of Qwen2.5-0.5B with fewer layers, random weights and a fixed off-policy batch; nothing is
-generated or downloaded. Every repeat runs all methods, one after the other; ratios are medians within a repeat.
+generated or downloaded. Every repeat runs all methods, one after the other, each time beginning with the next one;
+ratios are medians within a repeat. All share the same weights in memory, whose place alone can cost some per cent.
 """
 
 import argparse
@@ -50,6 +51,12 @@ def policy(args: argparse.Namespace) -> Qwen2ForCausalLM:
         **(small if args.quick else {}),
     }
     return Qwen2ForCausalLM(Qwen2Config(**config)).to(args.device)
+
+
+def share_weights(models: list[torch.nn.Module]) -> None:
+    for model in models[1:]:
+        for own, first in zip(model.parameters(), models[0].parameters(), strict=True):
+            own.data = first.data
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -113,7 +120,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=4)
     parser.add_argument("--length", type=int, default=128, help="tokens a completion")
     parser.add_argument("--prompt", type=int, default=32, help="tokens a prompt")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=8, help="a multiple of four gives every method every place")
     add_report_options(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -122,10 +129,13 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         trainers = {method: trainer_for(method, args, policy(args), folder) for method in METHODS}
+        share_weights([trainer.model for trainer in trainers.values()])
         batch = fixed_batch(args, trainers["plain GRPO"].model.config.vocab_size)
         runs: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
         for repeat in range(-1, args.repeats):  # the first, number -1, warms up
-            for method, trainer in trainers.items():
+            order = list(METHODS)
+            for method in order[repeat % len(order) :] + order[: repeat % len(order)]:
+                trainer = trainers[method]
                 print_progress(f"repeat {repeat + 1}/{args.repeats}: {method}")
                 run = timed(lambda trainer=trainer: step(trainer, batch), args.device)
                 trainer.model.zero_grad()
