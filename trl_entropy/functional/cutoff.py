@@ -60,27 +60,44 @@ def settle(
     certain = ((mass - need).abs() > DOUBT * need).all(-1)
     if settings.nucleus == "exclusive":
         size = (size - 1).clamp(min=1)
-    k = values.shape[1]
-    at = (size - 1).clamp(min=0).unsqueeze(-1)
-    lowest_in = values.gather(-1, at).squeeze(-1)
-    highest_out = values.gather(-1, (at + 1).clamp(max=k - 1)).squeeze(-1)
-    settled = reached & certain & (lowest_in > values[:, -1])
-
-    nucleus_mass = mass.gather(-1, at).squeeze(-1)
-    x_mass = (e * x.clamp(min=FLOOR)).cumsum(-1).gather(-1, at).squeeze(-1)
-    tied = highest_out == lowest_in
-    write = {
-        "nucleus_entropy": (nucleus_mass.log() - x_mass / nucleus_mass).clamp(min=0),
-        "nucleus_mass": nucleus_mass,
-        "nucleus_mean": x_mass / nucleus_mass,
-        "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
-        "last": index.gather(-1, at).squeeze(-1).where(tied, torch.full_like(size, vocab)),
-        "size": size,
-    }
-    for name, value in write.items():
+    found = cut_after(size, values, index, x, e, mass, vocab)
+    settled = reached & certain & (found.pop("lowest_in") > values[:, -1])
+    for name, value in found.items():
         field = getattr(out, name)
         field.copy_(torch.where(settled, value.to(field.dtype), field))
     return settled
+
+
+def cut_after(
+    size: torch.Tensor,
+    values: torch.Tensor,
+    index: torch.Tensor,
+    x: torch.Tensor,
+    e: torch.Tensor,
+    mass: torch.Tensor,
+    vocab: int,
+) -> dict[str, torch.Tensor]:
+    """What [`Rows`] holds of nuclei that are the first `size` of `values`, `(R, k)` descending; and `lowest_in`.
+
+    `index` says where the values stand in the row; `x` is their distance from the maximum, `e` its exponential, `mass`
+    the cumulated sum of these.
+    """
+    at = (size - 1).clamp(min=0).unsqueeze(-1)
+    lowest_in = values.gather(-1, at).squeeze(-1)
+    highest_out = values.gather(-1, (at + 1).clamp(max=values.shape[1] - 1)).squeeze(-1)
+    highest_out = highest_out.masked_fill(size >= values.shape[1], -torch.inf)
+    nucleus_mass = mass.gather(-1, at).squeeze(-1)
+    mean = (e * x.clamp(min=FLOOR)).cumsum(-1).gather(-1, at).squeeze(-1) / nucleus_mass
+    tied = highest_out == lowest_in
+    return {
+        "nucleus_entropy": (nucleus_mass.log() - mean).clamp(min=0),
+        "nucleus_mass": nucleus_mass,
+        "nucleus_mean": mean,
+        "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
+        "last": torch.where(tied, index.gather(-1, at).squeeze(-1), vocab),
+        "size": size,
+        "lowest_in": lowest_in,
+    }
 
 
 def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, row: int) -> None:
@@ -134,29 +151,16 @@ def sort(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, 
     """
     vocab = z.shape[1]
     values, order = z.sort(dim=-1, descending=True, stable=True)
-    x = (values - highest.unsqueeze(-1)).clamp_(min=FLOOR)
+    x = values - highest.unsqueeze(-1)
     e = wide(x.exp())
     mass = e.cumsum(-1)
     total = mass[:, -1:]
     size = (mass - e < settings.top_p * total).sum(-1).clamp(min=1)
     if settings.nucleus == "exclusive":
         size = (size - 1).clamp(min=1)
-    at = (size - 1).unsqueeze(-1)
-    lowest_in = values.gather(-1, at).squeeze(-1)
-    highest_out = values.gather(-1, (at + 1).clamp(max=vocab - 1)).squeeze(-1)
-    highest_out = highest_out.masked_fill(size == vocab, -torch.inf)
-    nucleus_mass = mass.gather(-1, at).squeeze(-1)
-    x_mass = (e * x).cumsum(-1).gather(-1, at).squeeze(-1)
-    tied = lowest_in == highest_out
-    write = {
-        "nucleus_entropy": (nucleus_mass.log() - x_mass / nucleus_mass).clamp(min=0),
-        "nucleus_mass": nucleus_mass,
-        "nucleus_mean": x_mass / nucleus_mass,
-        "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
-        "last": torch.where(tied, order.gather(-1, at).squeeze(-1), vocab),
-        "size": size,
-    }
-    for name, value in write.items():
+    found = cut_after(size, values, order, x, e, mass, vocab)
+    del found["lowest_in"]
+    for name, value in found.items():
         field = getattr(out, name)
         field[rows] = value.to(field.dtype)
 
