@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from tests.quick import published, quick
 from trl_entropy import train
 from trl_entropy.data import ColumnArguments
-from trl_entropy.monitors import MonitorArguments, check_monitors, heldout
+from trl_entropy.monitors import MonitorArguments, add_monitors, check_monitors, heldout
 
 
 SIREN, GRPO = published("siren"), published("grpo")
@@ -73,6 +74,17 @@ def test_problems_are_asked_as_the_training_data_is(tmp_path):
     benchmark, problems = heldout(MonitorArguments(heldout_benchmark="countdown"), ColumnArguments())
     assert (benchmark.grader, len(problems)) == ("countdown", 677)
     assert heldout(MonitorArguments(), ColumnArguments()) is None
+
+
+@pytest.mark.parametrize(("prompt", "chat"), [("1 + 1", "never"), ([{"role": "user", "content": "1 + 1"}], "always")])
+def test_a_chat_template_is_applied_where_training_applies_it(prompt, chat):
+    added = []
+    args = SimpleNamespace(max_completion_length=8, temperature=0.7)
+    trainer = SimpleNamespace(args=args, add_callback=added.append)
+    monitors = MonitorArguments(heldout_benchmark="countdown", heldout_problems=2)
+    columns = ColumnArguments()
+    add_monitors(trainer, monitors, heldout(monitors, columns), columns, prompt)
+    assert (added[0].chat, added[0].sampling.temperature) == (chat, 0.7)
 
 
 @pytest.mark.parametrize(

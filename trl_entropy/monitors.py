@@ -104,8 +104,9 @@ def add_monitors(
     monitors: MonitorArguments,
     problems: tuple[Benchmark, list[Problem]] | None,
     columns: ColumnArguments,
+    prompt: str | list,
 ) -> None:
-    """Add the callbacks that were asked for to the trainer."""
+    """Add the callbacks that were asked for to the trainer. `prompt` is one of the training data: a text or a chat."""
     from .callbacks.evaluation import EvaluationCallback
     from .callbacks.figures import FigureCallback
     from .callbacks.law import EntropyLawCallback
@@ -120,6 +121,7 @@ def add_monitors(
                 n=monitors.heldout_samples,
                 temperature=cast(float, trainer.args.temperature),
                 grader=benchmark.grader,
+                chat="never" if isinstance(prompt, str) else "always",
                 system_prompt=columns.system_prompt,
             )
         )

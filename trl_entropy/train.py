@@ -163,7 +163,7 @@ class Inputs:
             peft_config=get_peft_config(model),
             tools=[imported(path, "tools") for path in script.tools or []] or None,
         )
-        add_monitors(trainer, self.monitors, self.problems, self.columns)
+        add_monitors(trainer, self.monitors, self.problems, self.columns, next(iter(self.train_split))["prompt"])
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         save_and_push(trainer, script.dataset_name, destination)
         return trainer

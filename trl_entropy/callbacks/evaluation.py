@@ -52,6 +52,7 @@ class EvaluationCallback(TrainerCallback):
         batch_size: rows generated together on each process.
         at_start: also evaluate the initial policy, before the first step.
         seed: seed of the samples.
+        chat: whether problems are asked as chats: `"auto"` where the tokenizer has a template, `"always"`, `"never"`.
         system_prompt: a system message before each problem; needs a tokenizer with a chat template.
 
     Raises:
@@ -77,6 +78,7 @@ class EvaluationCallback(TrainerCallback):
         batch_size: int = 64,
         at_start: bool = True,
         seed: int = 0,
+        chat: str = "auto",
         system_prompt: str | None = None,
     ):
         if not problems:
@@ -89,7 +91,8 @@ class EvaluationCallback(TrainerCallback):
         self.sampling = Sampling(n, temperature, max_new_tokens=length, seed=seed)
         self.trainer, self.problems, self.every = trainer, list(problems), every
         self.grader: Grader = grader
-        self.batch_size, self.at_start, self.system_prompt = batch_size, at_start, system_prompt
+        self.batch_size, self.at_start = batch_size, at_start
+        self.chat, self.system_prompt = chat, system_prompt
         self.reward = MathReward()
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -134,7 +137,7 @@ class EvaluationCallback(TrainerCallback):
         mine = [(rank * share + i) % len(self.problems) for i in range(share)]
         problems = [self.problems[i] for i in mine]
         with self._whole_model() as model:
-            engine = TransformersEngine(model, self._tokenizer(), system_prompt=self.system_prompt)
+            engine = TransformersEngine(model, self._tokenizer(), self.chat, self.system_prompt)
             completions = draw(engine, problems, self.sampling, self.batch_size)
         grades = grade(problems, [[c.text for c in group] for group in completions], self.grader, self.reward)
         rows = list(zip(mine, grades, completions, strict=True))
