@@ -26,10 +26,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 from trl import GRPOTrainer
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.callbacks.figures import FigureCallback
-from trl_entropy.callbacks.law import EntropyLawCallback
+from trl_entropy.callbacks.law_forecast import EntropyLawCallback
+from trl_entropy.callbacks.pictures import FigureCallback
 from trl_entropy.callbacks.run_log import RunLogCallback
-from trl_entropy.demo.evaluation import MAX_COMPLETION_LENGTH
+from trl_entropy.demo.measure import MAX_COMPLETION_LENGTH
 from trl_entropy.demo.settings import GENERATIONS, PROMPTS_PER_BATCH, STEPS_PER_BATCH, TRAINING
 from trl_entropy.tasks import countdown_dataset, countdown_reward
 from trl_entropy.tasks.warmup import WarmupSettings, load_or_warm_up

@@ -3,7 +3,7 @@
 accelerate launch --config_file configs/accelerate/multi_gpu.yaml scripts/train_grpo.py --config configs/siren.yaml
 """
 
-from trl_entropy.train import main
+from trl_entropy.script.train import main
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
-from trl_entropy.callbacks.evaluation import EvaluationCallback
+from trl_entropy.callbacks.heldout import EvaluationCallback
 from trl_entropy.evaluate.problems import Problem
 
 

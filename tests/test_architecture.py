@@ -21,16 +21,16 @@ from trl_entropy import metrics
 
 PACKAGE = Path(metrics.__file__).parent
 MAY_TOUCH_TRL = {
-    "callbacks/evaluation",
+    "callbacks/heldout",
     "config",
     "config_checks",
-    "inputs",
-    "launch",
+    "hub/card",
     "lm_head",
-    "mixture",
-    "model_card",
-    "plan",
-    "train",
+    "plan/planned",
+    "script/inputs",
+    "script/launch",
+    "script/mixture",
+    "script/train",
     "trainer",
 }
 NO_TORCH = ("plots", "report", "runlog", "law")

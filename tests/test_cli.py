@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from tests.quick import CONFIGS, published, quick
-from trl_entropy import cli, train
-from trl_entropy.data import ColumnArguments, load_splits, to_prompts
-from trl_entropy.launch import accelerate_config_file, refuse_unknown_arguments, split_arguments
+from trl_entropy import cli
+from trl_entropy.script import train
+from trl_entropy.script.data import ColumnArguments, load_splits, to_prompts
+from trl_entropy.script.launch import accelerate_config_file, refuse_unknown_arguments, split_arguments
 
 
 PUBLISHED = ["grpo", "naive_bonus", "siren", "siren_official", "clip_cov", "kl_cov", "siren_lora_colab"]

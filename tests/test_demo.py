@@ -10,8 +10,9 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trl_entropy.cli import main, make_parser
-from trl_entropy.demo import DemoSettings, evaluation
-from trl_entropy.demo.evaluation import evaluate_policy
+from trl_entropy.demo import DemoSettings
+from trl_entropy.demo import measure as evaluation
+from trl_entropy.demo.measure import evaluate_policy
 from trl_entropy.demo.reading import reading
 from trl_entropy.demo.results import RunResult, at_equal_pass1, build_results, differences, entropy_ratio
 from trl_entropy.demo.session import Demo
@@ -21,7 +22,7 @@ from trl_entropy.evaluate.benchmarks import benchmark_named
 from trl_entropy.evaluate.sampling import Completion
 from trl_entropy.runlog import read_runs
 from trl_entropy.tasks import Puzzle, puzzles
-from trl_entropy.tasks.model import build_model
+from trl_entropy.tasks.tiny_model import build_model
 from trl_entropy.tasks.tokenizer import build_tokenizer
 
 

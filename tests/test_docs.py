@@ -18,8 +18,8 @@ from trl import GRPOConfig
 import trl_entropy
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy import EntropyGRPOConfig, cli, metrics
-from trl_entropy.launch import launcher_arguments, refuse_unknown_arguments, split_arguments
-from trl_entropy.train import make_parser
+from trl_entropy.script.launch import launcher_arguments, refuse_unknown_arguments, split_arguments
+from trl_entropy.script.train import make_parser
 
 
 ROOT = Path(__file__).parents[1]
@@ -232,7 +232,7 @@ def test_extras_are_installed_from_a_clone():
 
 
 def test_the_citation_names_the_papers_of_the_card():
-    from trl_entropy.model_card import ENTROPY_MECHANISM, SIREN
+    from trl_entropy.hub.card import ENTROPY_MECHANISM, SIREN
 
     references = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
     for paper, reference in zip((SIREN, ENTROPY_MECHANISM), references, strict=True):

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trl_entropy import cli, doctor
-from trl_entropy.doctor import examine, render
-from trl_entropy.plan import model_shape, read_plan
+from trl_entropy import cli
+from trl_entropy.plan.findings import examine, render
+from trl_entropy.plan import findings as doctor
+from trl_entropy.plan.planned import model_shape, read_plan
 
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 
 from trl_entropy import metrics
-from trl_entropy.window import StepWindow
+from trl_entropy.step.window import StepWindow
 
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])

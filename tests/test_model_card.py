@@ -12,11 +12,11 @@ from peft import LoraConfig
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.card_evaluation import read_evaluations
-from trl_entropy.card_figures import BEGIN, END, PICTURE, refresh_card
 from trl_entropy.demo.worker import _USAGE
-from trl_entropy.model_card import ENTROPY_MECHANISM, SIREN, loading_section, name_repository, settings
-from trl_entropy.plots.card import plot_card
+from trl_entropy.hub.card import ENTROPY_MECHANISM, SIREN, loading_section, name_repository, settings
+from trl_entropy.hub.card_evaluation import read_evaluations
+from trl_entropy.hub.card_figures import BEGIN, END, PICTURE, refresh_card
+from trl_entropy.plots.card_picture import plot_card
 
 
 Train = Callable[..., Path]

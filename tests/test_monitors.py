@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tests.quick import published, quick
-from trl_entropy import train
-from trl_entropy.data import ColumnArguments
-from trl_entropy.monitors import MonitorArguments, add_monitors, check_monitors, heldout
+from trl_entropy.script import train
+from trl_entropy.script.data import ColumnArguments
+from trl_entropy.script.monitors import MonitorArguments, add_monitors, check_monitors, heldout
 
 
 SIREN, GRPO = published("siren"), published("grpo")

@@ -1,5 +1,5 @@
-"""Where `trl_entropy.train` gets its data and rewards: mixtures, streams, a reward model; each trains one step or is
-refused in one line before a model loads."""
+"""Where `trl_entropy.script.train` gets its data and rewards: mixtures, streams, a reward model; each trains one
+step or is refused in one line before a model loads."""
 
 import argparse
 import json
@@ -14,10 +14,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Qwen
 
 from tests.conftest import WORDS, tiny_tokenizer, vowel_reward
 from tests.quick import published, quick
-from trl_entropy import data as loading
-from trl_entropy import train
 from trl_entropy.commands import doctor
-from trl_entropy.mixture import Mixture
+from trl_entropy.script import data as loading
+from trl_entropy.script import train
+from trl_entropy.script.mixture import Mixture
 
 
 GIVEN: list[dict] = []

@@ -12,7 +12,7 @@ import torch
 
 from .config import EntropyGRPOConfig
 from .functional.aggregate import masked_sum
-from .state import EntropyState
+from .step.state import EntropyState
 
 
 logger = logging.getLogger(__name__)

@@ -12,12 +12,11 @@ from transformers import PreTrainedModel
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
-from . import metrics, model_card
-from .callbacks.dynamics import dynamics_of
+from . import metrics
+from .callbacks.dynamics_watch import dynamics_of
 from .callbacks.run_log import RunLogCallback
 from .callbacks.token_map import token_map_of
 from .config import EntropyGRPOConfig
-from .faults import FaultTolerance, SkipNonFiniteUpdates
 from .functional import (
     aggregate_token_loss,
     anchored_penalty,
@@ -30,11 +29,13 @@ from .functional import (
     token_covariance,
 )
 from .guard import EntropyGuard, guard_sums
+from .hub import card as model_card
 from .lm_head import add_nucleus_entropy
-from .micro_batch import MicroBatch, clean_padding, silenced, token_mask
-from .scope import global_clip_cov, global_covariance, global_kl_cov, seeded
-from .state import fresh, measured_under, restored
-from .window import StepWindow
+from .reliability.faults import FaultTolerance, SkipNonFiniteUpdates
+from .step.micro_batch import MicroBatch, clean_padding, silenced, token_mask
+from .step.scope import global_clip_cov, global_covariance, global_kl_cov, seeded
+from .step.state import fresh, measured_under, restored
+from .step.window import StepWindow
 
 
 logger = logging.getLogger(__name__)

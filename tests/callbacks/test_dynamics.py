@@ -7,7 +7,7 @@ import pytest
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from trl_entropy.callbacks.dynamics import EntropyDynamicsCallback, compare, evaluating, forward_of
+from trl_entropy.callbacks.dynamics_watch import EntropyDynamicsCallback, compare, evaluating, forward_of
 from trl_entropy.functional.dynamics import dynamics_terms, entropy_drivers, state_covariance
 
 from ..conftest import poison, tiny_model, tiny_tokenizer, vowel_reward

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from trl import GRPOConfig, GRPOTrainer
 
-from trl_entropy.callbacks.figures import FigureCallback, draw_figures
+from trl_entropy.callbacks.pictures import FigureCallback, draw_figures
 from trl_entropy.runlog import read_run
 
 from ..conftest import tiny_model, tiny_tokenizer, vowel_reward

@@ -11,7 +11,7 @@ import pytest
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.callbacks.law import EntropyLawCallback
+from trl_entropy.callbacks.law_forecast import EntropyLawCallback
 from trl_entropy.callbacks.run_log import RunLogCallback, changed_arguments, method_of
 from trl_entropy.law import fit_entropy_law
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trl_entropy.scope import global_clip_cov, global_covariance, global_kl_cov, seeded
+from trl_entropy.step.scope import global_clip_cov, global_covariance, global_kl_cov, seeded
 
 
 SCALING = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "scaling_table.py"))

@@ -15,7 +15,8 @@ from peft import LoraConfig, get_peft_model
 
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy.commands import eval as command
-from trl_entropy.evaluate import models, results, transformers_engine
+from trl_entropy.evaluate import models, transformers_engine
+from trl_entropy.evaluate import outputs as results
 from trl_entropy.evaluate.sampling import Completion
 from trl_entropy.evaluate.transformers_engine import adapter_base, load_transformers
 
@@ -209,7 +210,7 @@ def test_vllm_is_told_a_rank_that_it_takes(ranks, expected):
 
 def test_law_points_read_as_the_law_reads_them(folder, tmp_path):
     from trl_entropy.evaluate.run import Evaluation
-    from trl_entropy.law.runs import law_of_run
+    from trl_entropy.law.points import law_of_run
     from trl_entropy.runlog import read_runs
 
     def figures(reward, *entropy_and_tokens):
@@ -295,9 +296,9 @@ def test_a_large_file_is_fingerprinted_in_all_its_parts(tmp_path):
 
 
 def test_unreadable_golds_are_named(folder, tmp_path, capsys):
-    from trl_entropy.evaluate.grading import Grade
     from trl_entropy.evaluate.problems import Problem
     from trl_entropy.evaluate.run import Evaluation
+    from trl_entropy.evaluate.verdicts import Grade
 
     problems = [Problem("0:x", "?", "?!"), Problem("1:y", "?", "1")]
     grades = [[Grade("1", "unparsed_gold", False, "text 1")], [Grade("1", "equal", True, "right")]]

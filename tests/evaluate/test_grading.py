@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from trl_entropy.evaluate.benchmarks import benchmark_named
-from trl_entropy.evaluate.figures import mean_over_seeds, problem_figures, summary
-from trl_entropy.evaluate.grading import grade
 from trl_entropy.evaluate.problems import Problem, load_problems
 from trl_entropy.evaluate.sampling import Completion
+from trl_entropy.evaluate.scores import mean_over_seeds, problem_figures, summary
+from trl_entropy.evaluate.verdicts import grade
 from trl_entropy.rewards import MathReward
 
 

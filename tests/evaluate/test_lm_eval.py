@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy.evaluate.benchmarks import BENCHMARKS
-from trl_entropy.evaluate.lm_eval_tasks import grading
+from trl_entropy.evaluate.lm_eval_tasks import answers as grading
 
 
 FOLDER = Path(grading.__file__).parent

@@ -11,9 +11,10 @@ from datasets import Dataset, Features, Image, Value
 from PIL import Image as Picture
 from trl import GRPOTrainer
 
-from trl_entropy import EntropyGRPOTrainer, train
+from trl_entropy import EntropyGRPOTrainer
 from trl_entropy.examples.tools import calculator
-from trl_entropy.init import SYSTEM_PROMPT
+from trl_entropy.plan.configuration import SYSTEM_PROMPT
+from trl_entropy.script import train
 
 from .tiny import byte_tokenizer, save_chat_model, save_vision_model
 

@@ -10,9 +10,10 @@ from huggingface_hub import HfApi, ModelCard, get_session
 from transformers import AutoModelForCausalLM
 
 from tests.conftest import tiny_model
-from trl_entropy import cli, push
-from trl_entropy.card_figures import BEGIN, END
-from trl_entropy.push import DESTINATION_FILE, Destination, PushFailedError, push_folder
+from trl_entropy import cli
+from trl_entropy.hub import publish as push
+from trl_entropy.hub.card_figures import BEGIN, END
+from trl_entropy.hub.publish import DESTINATION_FILE, Destination, PushFailedError, push_folder
 
 from .conftest import CARD
 from .stub import Hub

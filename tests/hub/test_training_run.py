@@ -12,10 +12,10 @@ from huggingface_hub import HfApi, ModelCard
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trl_entropy import train
-from trl_entropy.state import STATE_FILE
+from trl_entropy.script import train
+from trl_entropy.step.state import STATE_FILE
 from trl_entropy.tasks.countdown import puzzles
-from trl_entropy.tasks.model import build_model
+from trl_entropy.tasks.tiny_model import build_model
 from trl_entropy.tasks.tokenizer import build_tokenizer
 
 from .stub import Hub

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from trl_entropy.law import fit_entropy_law, forecast_entropy_law
-from trl_entropy.plots.compare import plot_last_values
 from trl_entropy.plots.curves import group_styles, plot_metric
-from trl_entropy.plots.dynamics import plot_drivers, plot_dynamics, summarise
-from trl_entropy.plots.law import LawLine, plot_law
+from trl_entropy.plots.dynamics_picture import plot_drivers, plot_dynamics, summarise
+from trl_entropy.plots.endpoints import plot_last_values
+from trl_entropy.plots.law_picture import LawLine, plot_law
 from trl_entropy.plots.style import METHODS, paper_style, series_style
 from trl_entropy.runlog.groups import Group, group_runs, half_width, last_values, mean_over_seeds
-from trl_entropy.runlog.model import Run, Series
+from trl_entropy.runlog.records import Run, Series
 
 
 def run(name, method, values, seed=0, **arguments):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trl_entropy.checkpoints import SEAL, abandon, flaw, newest_complete, seal, unseal
 from trl_entropy.durable import write_whole
-from trl_entropy.state import STATE_FILE, DamagedStateError, EntropyState
+from trl_entropy.reliability.checkpoints import SEAL, abandon, flaw, newest_complete, seal, unseal
+from trl_entropy.step.state import STATE_FILE, DamagedStateError, EntropyState
 
 
 SETTINGS = {"siren_top_p": 0.8}

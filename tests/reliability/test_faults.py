@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.distributed.jobs import Processes
-from trl_entropy.checkpoints import flaw
 from trl_entropy.metrics import SAFETY_TABLE, TABLE
+from trl_entropy.reliability.checkpoints import flaw
 
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(300)]

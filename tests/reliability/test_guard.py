@@ -8,7 +8,7 @@ import torch
 from trl_entropy import EntropyGRPOConfig
 from trl_entropy.functional.precision import wide, wide_dtype
 from trl_entropy.guard import EntropyGuard, breach, guard_sums, push
-from trl_entropy.state import EntropyState
+from trl_entropy.step.state import EntropyState
 
 
 def config(tmp_path, **overrides) -> EntropyGRPOConfig:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainer.rig import make_trainer
-from trl_entropy.reward_watch import RewardError, RewardTimeout, checked, time_limit
+from trl_entropy.reliability.reward_watch import RewardError, RewardTimeout, checked, time_limit
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from accelerate.utils import DistributedType
 
 from tests.conftest import tiny_model
 from tests.trainer.rig import make_trainer
-from trl_entropy.faults import SKIPS_IN_A_ROW, FaultTolerance, NonFiniteError, SkipNonFiniteUpdates, finite_gradients
+from trl_entropy.reliability.faults import (
+    SKIPS_IN_A_ROW,
+    FaultTolerance,
+    NonFiniteError,
+    SkipNonFiniteUpdates,
+    finite_gradients,
+)
 
 
 OPTIMIZER = SimpleNamespace(param_groups=[{"lr": 1e-6}])

@@ -15,7 +15,8 @@ from trl import GRPOTrainer
 
 from tests.conftest import vowel_reward
 from tests.distributed.workers import make_trainer, record
-from trl_entropy import EntropyGRPOTrainer, checkpoints
+from trl_entropy import EntropyGRPOTrainer
+from trl_entropy.reliability import checkpoints
 
 
 # A generation lasts two optimizer steps of two micro-batches; every checkpoint lies at the end of one

@@ -206,7 +206,7 @@ def test_an_error_that_nothing_foresaw_leaves_one_run_out(folder, tmp_path, monk
     import argparse
 
     from trl_entropy.commands import law, report
-    from trl_entropy.law import runs as law_runs
+    from trl_entropy.law import points as law_runs
     from trl_entropy.report import build
 
     strange = make_run(tmp_path / "strange", "plain", 5)

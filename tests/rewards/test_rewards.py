@@ -4,16 +4,9 @@ import pytest
 
 from tests.rewards.grading_pairs import PAIRS
 from tests.rewards.write_grading_table import PATH, table
-from trl_entropy.rewards import (
-    MathReward,
-    extract_answer,
-    format_reward,
-    gold_answer,
-    math_reward,
-    quick_verdict,
-)
+from trl_entropy.rewards import MathReward, extract_answer, format_reward, gold_answer, math_reward, quick_verdict
 from trl_entropy.rewards.accuracy import FAILURES, completion_text
-from trl_entropy.rewards.compare import compare
+from trl_entropy.rewards.equality import compare
 
 
 def test_the_published_table_is_what_the_grader_says():
@@ -157,7 +150,7 @@ def test_format_reward(text, reward):
 
 def test_two_stage_parsing_reads_the_same_trees():
     from tests.rewards.throughput import batch
-    from trl_entropy.rewards import compare as worker
+    from trl_entropy.rewards import equality as worker
     from trl_entropy.rewards.two_stage import install
 
     texts = {gold_answer(pair.gold) for pair in PAIRS} | {extract_answer(pair.completion) or "" for pair in PAIRS}
@@ -177,7 +170,7 @@ def test_two_stage_parsing_reads_the_same_trees():
 
 def test_refutation_never_contradicts_math_verify():
     from tests.rewards.throughput import KINDS, spell
-    from trl_entropy.rewards import compare as worker
+    from trl_entropy.rewards import equality as worker
     from trl_entropy.rewards import refute
 
     generator, pairs = random.Random(4), [(gold_answer(p.gold), extract_answer(p.completion) or "") for p in PAIRS]

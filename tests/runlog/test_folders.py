@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from trl_entropy.law.runs import law_of_run
+from trl_entropy.law.points import law_of_run
 from trl_entropy.runlog import RunLogError, read_run, read_runs
 
 from .test_readers import rows, write_state

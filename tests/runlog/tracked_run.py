@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.callbacks.figures import FigureCallback
+from trl_entropy.callbacks.pictures import FigureCallback
 
 
 def train(tracker: str, folder: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trl_entropy.tasks import all_puzzles
-from trl_entropy.tasks.model import build_model
+from trl_entropy.tasks.tiny_model import build_model
 from trl_entropy.tasks.tokenizer import build_tokenizer
 
 

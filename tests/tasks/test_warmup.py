@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from trl_entropy.tasks.model import build_model
+from trl_entropy.tasks.tiny_model import build_model
 from trl_entropy.tasks.warmup import WarmupSettings, default_cache_dir, load_or_warm_up, warm_up
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.trainer.rig import make_trainer
 from trl_entropy import metrics
-from trl_entropy.callbacks.law import EntropyLawCallback
+from trl_entropy.callbacks.law_forecast import EntropyLawCallback
 from trl_entropy.functional import token_covariance
 
 

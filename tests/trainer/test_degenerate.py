@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
-from trl_entropy.state import EntropyState
+from trl_entropy.step.state import EntropyState
 
 
 METHODS = {

@@ -6,7 +6,7 @@ import torch
 from tests import oracle
 from tests.conftest import tiny_model
 from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
-from trl_entropy.state import EntropyState
+from trl_entropy.step.state import EntropyState
 
 
 TEMPERATURE = 0.7

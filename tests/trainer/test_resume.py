@@ -9,9 +9,9 @@ import torch
 from trl import GRPOTrainer
 
 from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
-from trl_entropy.checkpoints import flaw
-from trl_entropy.reward_watch import RewardError
-from trl_entropy.state import STATE_FILE, EntropyState
+from trl_entropy.reliability.checkpoints import flaw
+from trl_entropy.reliability.reward_watch import RewardError
+from trl_entropy.step.state import STATE_FILE, EntropyState
 
 
 SAVING = {"save_strategy": "steps", "save_steps": 2}

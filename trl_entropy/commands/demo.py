@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from ..demo import run_demo
-    from ..demo.runs import RunFailedError
+    from ..demo.processes import RunFailedError
 
     logging.disable_progress_bar()  # one display of progress is enough
     errors = Console(stderr=True)

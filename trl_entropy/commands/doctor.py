@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path, overrides = split(args.words)
 
-    from ..doctor import examine, render
-    from ..plan import read_plan
+    from ..plan.findings import examine, render
+    from ..plan.planned import read_plan
 
     try:
         plan = read_plan(path, overrides)

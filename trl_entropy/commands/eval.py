@@ -223,7 +223,7 @@ def _one(
     batch_size: int,
 ) -> Evaluation:
     from ..evaluate.models import fingerprint, slug
-    from ..evaluate.results import write_samples
+    from ..evaluate.outputs import write_samples
     from ..evaluate.run import evaluate
 
     folder = root / slug(model) / slug(benchmark.name) / f"seed-{sampling.seed}"
@@ -263,7 +263,7 @@ def _one(
 def _write(root: Path, evaluations: list[Evaluation], settings: dict[str, Any]) -> None:
     import json
 
-    from ..evaluate.results import append_jsonl, law_rows, results
+    from ..evaluate.outputs import append_jsonl, law_rows, results
     from ..evaluate.tables import markdown
     from ..plots.pass_at_k import plot_pass_at_k
 

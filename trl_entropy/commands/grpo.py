@@ -12,6 +12,6 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run_argv(argv: list[str]) -> int:
     """Launch the training script with these arguments."""
-    from ..launch import launch
+    from ..script.launch import launch
 
     return launch(argv)

@@ -18,7 +18,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the configuration, and on stderr what is the user's to change and what comes next."""
-    from ..init import YOURS, configuration
+    from ..plan.configuration import YOURS, configuration
 
     text = configuration(args.method, args.size.lower(), args.gpus)
     path = args.output

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from ..law.runs import RunLaw
+    from ..law.points import RunLaw
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -51,7 +51,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, print and draw. Returns 0 when every run was fitted, 1 when some were not, 2 when none was."""
-    from ..law.runs import law_of_run
+    from ..law.points import law_of_run
     from ..runlog import RunLogError, read_runs, unexpected
 
     for name, value in (("--forecast", args.forecast), ("--confidence", args.confidence)):
@@ -124,7 +124,7 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 
 def _write(stem: Path, laws: list[RunLaw], report: str) -> None:
-    from ..plots.law import LawLine, plot_law
+    from ..plots.law_picture import LawLine, plot_law
     from ..plots.style import METHODS, paper_style, save_figure, series_style
 
     styles = [series_style(i, law.run.name) for i, law in enumerate(laws)]

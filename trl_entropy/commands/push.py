@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Push; 0 when it has arrived, 1 with the reason when not."""
     from dataclasses import replace
 
-    from ..push import Destination, PushFailedError, push_folder
+    from ..hub.publish import Destination, PushFailedError, push_folder
 
     given = {"repo_id": args.repo, "private": args.private, "revision": args.revision}
     destination = replace(

@@ -12,15 +12,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from trl_entropy.plots.demo import plot_demo
+from trl_entropy.plots.demo_picture import plot_demo
 from trl_entropy.tasks import puzzles
 from trl_entropy.tasks.threads import one_thread
 from trl_entropy.tasks.warmup import load_or_warm_up
 
-from .evaluation import SAMPLES, evaluate_policy
+from .measure import SAMPLES, evaluate_policy
+from .processes import run_all
 from .reading import label, reading
 from .results import Columns, build_results, read_run
-from .runs import run_all
 from .settings import TRAINING, DemoSettings, available_cores
 from .table import results_table
 from .worker import EVALUATION_SEED, RunSpec, check_arguments, load_start

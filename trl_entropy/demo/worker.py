@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.demo.evaluation import MAX_COMPLETION_LENGTH, evaluate_policy
+from trl_entropy.demo.measure import MAX_COMPLETION_LENGTH, evaluate_policy
 from trl_entropy.demo.settings import GENERATIONS, STEPS_PER_BATCH, TRAINING
 from trl_entropy.tasks import countdown_dataset, countdown_reward, puzzles
 from trl_entropy.tasks.countdown import Split

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from .benchmarks import Grader
-from .figures import problem_figures, summary
-from .grading import Grade, grade
 from .problems import Problem
 from .sampling import Completion, Engine, Sampling, plan, row_seed
+from .scores import problem_figures, summary
 from .store import SampleStore
+from .verdicts import Grade, grade
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,7 @@
 """The math: pure functions of tensors. No configuration, logging, collectives or global random state."""
 
 from .aggregate import aggregate_token_loss, masked_mean, masked_sum, sequence_means
-from .covariance import (
-    clip_cov_candidates,
-    covariance_moments,
-    select_clip_cov,
-    select_kl_cov,
-    token_covariance,
-)
+from .covariance import clip_cov_candidates, covariance_moments, select_clip_cov, select_kl_cov, token_covariance
 from .fused import fused_log_probs
 from .nucleus import nucleus_entropy, nucleus_mask
 from .regularize import anchored_penalty, kl_cov_penalty

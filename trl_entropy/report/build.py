@@ -9,10 +9,10 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from ..law.runs import RunLaw, law_of_run
+from ..law.points import RunLaw, law_of_run
 from ..runlog import Problem, Run, RunLogError, read_runs, unexpected
 from ..runlog.groups import Group, group_runs
-from .figures import comparison_figures, curve_figures, dynamics_part, grid, law_figure, swatches
+from .gallery import comparison_figures, curve_figures, dynamics_part, grid, law_figure, swatches
 from .sections import law_table, problems_list, settings_table, summary_table
 from .svg import color_variables
 from .tokens import json_island, pack_token_maps

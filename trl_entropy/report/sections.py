@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from ..law.runs import RunLaw
+from ..law.points import RunLaw
 from ..runlog.groups import Group, half_width, last_values
-from ..runlog.model import Problem, Run
+from ..runlog.records import Problem, Run
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str, numeric_from: int = 1) -> str:

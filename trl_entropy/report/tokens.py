@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..runlog.model import Run, is_number
+from ..runlog.records import Run, is_number
 
 
 FIGURES = ("entropy", "nucleus_entropy", "nucleus_size", "logp", "advantage", "covariance")

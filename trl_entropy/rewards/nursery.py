@@ -38,7 +38,7 @@ class Worker:
 
 def main(workers: int, memory_mb: int) -> None:
     """Serve batches from stdin until it closes or the parent is gone."""
-    from .compare import warm_up
+    from .equality import warm_up
 
     requests, replies = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -176,7 +176,7 @@ class Nursery:
 
 
 def _work(requests: int, replies: int, memory_mb: int) -> None:
-    from .compare import compare
+    from .equality import compare
 
     limit_process(memory_mb)
     with os.fdopen(requests, "rb") as lines:

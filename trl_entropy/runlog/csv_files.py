@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .json_files import read_text
-from .model import Problem, RunLogError, as_step
+from .records import Problem, RunLogError, as_step
 
 
 _STEP_NAMES = ("step", "global_step", "_step", "train/global_step", "trainer/global_step")

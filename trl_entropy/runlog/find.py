@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from .csv_files import read_csv
 from .folder import LAW_FILE, STEP_KEYS, candidates, is_run, may_be_run
 from .json_files import read_jsonl, read_object, read_trainer_state
-from .model import Problem, Run, RunLogError, as_step, collect
+from .records import Problem, Run, RunLogError, as_step, collect
 from .tensorboard import read_events
 from .trackio import read_trackio
 from .wandb import read_wandb

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from .model import as_step
+from .records import as_step
 
 
 LAW_FILE = "entropy_reward.jsonl"

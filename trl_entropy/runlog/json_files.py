@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError
+from .records import Problem, RunLogError
 
 
 def read_text(path: Path) -> tuple[str, list[Problem]]:

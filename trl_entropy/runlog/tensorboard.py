@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError, as_step
 from .protobuf import fields
+from .records import Problem, RunLogError, as_step
 
 
 def read_events(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Problem]]:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError, logged_step
+from .records import Problem, RunLogError, logged_step
 
 
 def read_trackio(path: Path) -> tuple[dict[str, list[tuple[int, dict[str, Any]]]], list[Problem]]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .model import Problem, RunLogError, logged_step
 from .protobuf import fields
+from .records import Problem, RunLogError, logged_step
 
 
 _BLOCK, _HEADER = 32768, 7

@@ -17,8 +17,8 @@ import transformers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from .countdown import puzzles
-from .model import build_model
 from .threads import one_thread
+from .tiny_model import build_model
 from .tokenizer import build_tokenizer
 
 

@@ -99,7 +99,7 @@ def launch(argv: list[str]) -> int:
         return 0
     refuse_unknown_arguments(make_parser("trl-entropy grpo").parse_known_args(config_argument(script)[1])[1])
     # quiet: the script says itself what went wrong; the launcher's own traceback after it would only bury that
-    words = [*launcher, "--quiet", "--module", "trl_entropy.train", *script]
+    words = [*launcher, "--quiet", "--module", "trl_entropy.script.train", *script]
     parsed = launch_command_parser().parse_args(words)
     try:
         with patch_environment(**{_ASKED: parsed.num_processes} if parsed.num_processes else {}):

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .plan import Plan, model_shape
+from .planned import Plan, model_shape
 from .published import AUTHORS_CODE, DEFINITION, method_of, published, published_size
 
 
@@ -134,7 +134,7 @@ def _tokens(plan: Plan) -> list[str]:
 
 
 def _memory(plan: Plan) -> list[str]:
-    from .functional.fused import TILE_BYTES
+    from ..functional.fused import TILE_BYTES
 
     args, name = plan.args, plan.model.model_name_or_path
     shape = model_shape(name)

@@ -26,10 +26,10 @@ from transformers import TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
+from ..config import EntropyGRPOConfig
+from ..step.state import EntropyState
 from . import checkpoints
-from .config import EntropyGRPOConfig
 from .reward_watch import RewardError, watched
-from .state import EntropyState
 
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .estimators import distinct_correct, maj_at_k, pass_at_k
-from .grading import Grade
 from .intervals import bootstrap_interval
 from .sampling import Completion
+from .verdicts import Grade
 
 
 def problem_figures(

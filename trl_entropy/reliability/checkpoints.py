@@ -15,8 +15,8 @@ from pathlib import Path
 
 import transformers.trainer
 
-from .durable import write_whole
-from .state import STATE_FILE, DamagedStateError, EntropyState
+from ..durable import write_whole
+from ..step.state import STATE_FILE, DamagedStateError, EntropyState
 
 
 SEAL = "checkpoint_files.json"

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 
-from .functional.precision import wide
+from ..functional.precision import wide
 
 
 class StepWindow:

@@ -4,8 +4,8 @@ from typing import Any
 
 from trl_entropy.evaluate.benchmarks import BOXED
 from trl_entropy.evaluate.estimators import maj_at_k, pass_at_k
-from trl_entropy.evaluate.grading import grade
 from trl_entropy.evaluate.problems import Problem
+from trl_entropy.evaluate.verdicts import grade
 from trl_entropy.rewards import gold_answer, math_reward
 
 

@@ -10,10 +10,10 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from trl_entropy.evaluate import bootstrap_interval
-from trl_entropy.evaluate.figures import problem_figures
-from trl_entropy.evaluate.grading import grade
 from trl_entropy.evaluate.problems import puzzle_problem
 from trl_entropy.evaluate.sampling import Completion
+from trl_entropy.evaluate.scores import problem_figures
+from trl_entropy.evaluate.verdicts import grade
 from trl_entropy.tasks import Puzzle
 
 

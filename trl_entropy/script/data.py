@@ -82,7 +82,7 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
     check_dataset_arguments(name, config, streaming)
     path = Path(name)
     if name == "countdown":
-        from .tasks.countdown import SPLITS, countdown_dataset
+        from ..tasks.countdown import SPLITS, countdown_dataset
 
         splits = {split: countdown_dataset(split) for split in SPLITS}
         return DatasetDict({**splits, "test": splits["heldout"]})

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import is_peft_model
 from huggingface_hub import ModelCard
 
+from ..config import EntropyGRPOConfig
 from .card_evaluation import read_evaluations
 from .card_figures import figures_section, model_index
-from .config import EntropyGRPOConfig
 
 
 if TYPE_CHECKING:
-    from .trainer import EntropyGRPOTrainer
+    from ..trainer import EntropyGRPOTrainer
 
 
 SIREN = {
@@ -160,7 +160,7 @@ def add_entropy_section(trainer: "EntropyGRPOTrainer") -> None:
     (also as the card's model-index), our version and PEFT's. Mended: a base model or dataset that is not on the Hub,
     and the name of a run without entropy control.
     """
-    from . import __version__
+    from .. import __version__
 
     args, folder = trainer.args, Path(trainer.args.output_dir or ".")
     base = getattr(trainer.model.config, "_name_or_path", "") or ""

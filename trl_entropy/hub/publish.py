@@ -13,7 +13,7 @@ from .upload import DESTINATION_FILE, staged
 
 
 if TYPE_CHECKING:
-    from .trainer import EntropyGRPOTrainer
+    from ..trainer import EntropyGRPOTrainer
 
 
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*.bin", "adapter_model.bin")
@@ -107,7 +107,7 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
     """Upload a saved run to the Hub and return its address.
 
     Its card is brought up to date first: figures and picture from the log, pass@k from `folder/evaluation`. Prompts,
-    completions, checkpoints and the paths of this machine stay here ([`trl_entropy.upload`]).
+    completions, checkpoints and the paths of this machine stay here ([`trl_entropy.hub.upload`]).
 
     The destination stays in the folder until the push has arrived: a second call without one repeats the first.
 
@@ -123,8 +123,8 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
     """
     from huggingface_hub import HfApi
 
+    from .card import name_repository
     from .card_figures import refresh_card
-    from .model_card import name_repository
 
     check_is_pushable(folder)
     refresh_card(folder)

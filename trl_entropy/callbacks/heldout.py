@@ -13,13 +13,13 @@ from transformers import PreTrainedModel, TrainerCallback
 from trl.models import unwrap_model_for_generation
 
 from ..evaluate.benchmarks import Grader
-from ..evaluate.figures import means, problem_figures
-from ..evaluate.grading import grade
+from ..evaluate.outputs import append_jsonl
 from ..evaluate.problems import Problem
-from ..evaluate.results import append_jsonl
 from ..evaluate.run import check_ks, draw
 from ..evaluate.sampling import Sampling
+from ..evaluate.scores import means, problem_figures
 from ..evaluate.transformers_engine import TransformersEngine
+from ..evaluate.verdicts import grade
 from ..rewards import MathReward
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, cast
 
+from ..evaluate.benchmarks import BENCHMARKS, Benchmark
+from ..evaluate.problems import Problem, load_problems
 from .data import ColumnArguments
-from .evaluate.benchmarks import BENCHMARKS, Benchmark
-from .evaluate.problems import Problem, load_problems
 
 
 if TYPE_CHECKING:
-    from .trainer import EntropyGRPOTrainer
+    from ..trainer import EntropyGRPOTrainer
 
 
 @dataclass
@@ -107,9 +107,9 @@ def add_monitors(
     prompt: str | list,
 ) -> None:
     """Add the callbacks that were asked for to the trainer. `prompt` is one of the training data: a text or a chat."""
-    from .callbacks.evaluation import EvaluationCallback
-    from .callbacks.figures import FigureCallback
-    from .callbacks.law import EntropyLawCallback
+    from ..callbacks.heldout import EvaluationCallback
+    from ..callbacks.law_forecast import EntropyLawCallback
+    from ..callbacks.pictures import FigureCallback
 
     if problems is not None:
         benchmark, rows = problems

@@ -29,7 +29,7 @@ def figures_section(
         method: the method's name in `trl_entropy.plots`.
         evaluations: of this model and of others.
     """
-    from .plots.card import plot_card
+    from ..plots.card_picture import plot_card
 
     figures = last_figures(log_history)
     lines = []
@@ -93,7 +93,7 @@ def refresh_card(folder: str | Path) -> None:
 
 def _log_of(folder: Path) -> tuple[list[dict[str, Any]], str]:
     """The log in the folder, one row a step, and the method's name in `trl_entropy.plots`."""
-    from .runlog import RunLogError, read_run
+    from ..runlog import RunLogError, read_run
 
     try:
         run = read_run(folder)

@@ -8,14 +8,14 @@ from html import escape
 
 import numpy as np
 
-from ..law.runs import RunLaw
-from ..plots.compare import plot_last_values
+from ..law.points import RunLaw
 from ..plots.curves import group_styles, plot_metric
-from ..plots.dynamics import plot_drivers, plot_dynamics, summarise
-from ..plots.law import LawLine, plot_law
+from ..plots.dynamics_picture import plot_drivers, plot_dynamics, summarise
+from ..plots.endpoints import plot_last_values
+from ..plots.law_picture import LawLine, plot_law
 from ..plots.style import METHODS, paper_style, series_style
 from ..runlog.groups import Group, mean_over_seeds
-from ..runlog.model import Run
+from ..runlog.records import Run
 from .sections import number, table
 from .svg import inline_svg
 

@@ -11,12 +11,12 @@ import numpy as np
 from transformers import TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
-from ..law.runs import law_of_run
+from ..law.points import law_of_run
 from ..plots.curves import plot_metric
-from ..plots.law import LawLine, plot_law
+from ..plots.law_picture import LawLine, plot_law
 from ..plots.style import METHODS, paper_style, series_style
 from ..runlog.groups import group_runs
-from ..runlog.model import Run, RunLogError, collect
+from ..runlog.records import Run, RunLogError, collect
 from .run_log import method_of
 
 

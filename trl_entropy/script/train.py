@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, cast
 
 from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config, get_quantization_config
 
-from .config import EntropyGRPOConfig
+from ..config import EntropyGRPOConfig
+from ..evaluate.benchmarks import Benchmark
+from ..evaluate.problems import Problem
+from ..hub.publish import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 from .config_file import config_argument, read_config
 from .data import AnySplit, ColumnArguments, load_splits, pick_split, to_prompts
-from .evaluate.benchmarks import Benchmark
-from .evaluate.problems import Problem
 from .inputs import REWARDS, check_inputs, check_rows, imported, is_on_hub, reward_function
 from .mixture import Mixture
 from .monitors import MonitorArguments, add_monitors, check_monitors, heldout
-from .push import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 
 
 if TYPE_CHECKING:
-    from .trainer import EntropyGRPOTrainer
+    from ..trainer import EntropyGRPOTrainer
 
 
 @dataclass
@@ -138,7 +138,7 @@ class Inputs:
         Raises:
             PushFailedError: when everything is saved in `output_dir` but could not be pushed to the Hub.
         """
-        from .trainer import EntropyGRPOTrainer
+        from ..trainer import EntropyGRPOTrainer
 
         script, args, model = self.script, self.args, self.model
         rewards: list = [script.reward_model_name_or_path] if script.reward_model_name_or_path else []

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import EntropyGRPOConfig
-from .durable import write_whole
+from ..config import EntropyGRPOConfig
+from ..durable import write_whole
 
 
 logger = logging.getLogger(__name__)

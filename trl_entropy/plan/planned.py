@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 from trl import ModelConfig, TrlParser
 
-from .config import EntropyGRPOConfig
-from .config_file import read_config
-from .data import ColumnArguments
-from .inputs import check_inputs
-from .launch import refuse_unknown_arguments, split_arguments
-from .mixture import Mixture
-from .monitors import MonitorArguments, check_monitors
-from .train import EntropyScriptArguments
+from ..config import EntropyGRPOConfig
+from ..script.config_file import read_config
+from ..script.data import ColumnArguments
+from ..script.inputs import check_inputs
+from ..script.launch import refuse_unknown_arguments, split_arguments
+from ..script.mixture import Mixture
+from ..script.monitors import MonitorArguments, check_monitors
+from ..script.train import EntropyScriptArguments
 
 
 class PlannedArguments(EntropyGRPOConfig):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .figures import mean_over_seeds, means, summary, weights
 from .intervals import paired_ratio_test, paired_test
 from .models import short_names
 from .run import Evaluation
+from .scores import mean_over_seeds, means, summary, weights
 
 
 PACKAGES = ("trl-entropy", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "sympy", "datasets", "numpy")

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 
-from .functional import clip_cov_candidates, covariance_moments, token_covariance
-from .functional.covariance import draw, mark, selection_count, top_ordinals
+from ..functional import clip_cov_candidates, covariance_moments, token_covariance
+from ..functional.covariance import draw, mark, selection_count, top_ordinals
 
 
 def seeded(*numbers: int) -> torch.Generator:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 from datasets import IterableDataset
 
-from . import checkpoints
-from .config import EntropyGRPOConfig
+from ..config import EntropyGRPOConfig
+from ..reliability import checkpoints
 from .data import ColumnArguments, check_dataset_arguments
 
 
@@ -138,7 +138,7 @@ def check_reward_model(model: str) -> None:
     Raises:
         ValueError, FileNotFoundError: for a missing folder, one without a model, or a model with another head.
     """
-    from .evaluate.models import check_model
+    from ..evaluate.models import check_model
 
     try:
         check_model(model)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from .config import EntropyGRPOConfig  # `trl-entropy init` need not wait for torch and TRL
+    from ..config import EntropyGRPOConfig  # `trl-entropy init` need not wait for torch and TRL
 
 
 _SIREN_PAPER: Mapping[str, Any] = MappingProxyType(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runlog.model import is_number
+from ..runlog.records import is_number
 from ..runlog.smooth import smooth, smoothing_window
 from .style import METHODS, new_figure
 

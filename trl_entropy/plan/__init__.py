@@ -1,0 +1,1 @@
+"""Before a run: a configuration read as a plan, and what is said about it."""

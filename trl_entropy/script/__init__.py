@@ -1,0 +1,1 @@
+"""What `trl-entropy grpo` runs: arguments, inputs, data, monitors, launch."""
