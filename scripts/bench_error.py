@@ -19,8 +19,8 @@ from bench_contestants import Problem
 from bench_report import add_report_options, describe_machine, print_progress, report_folder, table, write_section
 
 from trl_entropy.functional import fused_log_probs
-from trl_entropy.functional.dense import dense_log_probs
-from trl_entropy.functional.fused_torch import padded
+from trl_entropy.functional.head.dense import dense_log_probs
+from trl_entropy.functional.head.fused_torch import padded
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from trl_entropy import cli
-from trl_entropy.plan.findings import examine, render
 from trl_entropy.plan import findings as doctor
+from trl_entropy.plan.findings import examine, render
 from trl_entropy.plan.planned import model_shape, read_plan
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tests.functional.heads import head_of, random_head, relative, run, run_each
-from trl_entropy.functional import fused, fused_log_probs, fused_triton
-from trl_entropy.functional.dense import dense_log_probs
+from trl_entropy.functional import fused_log_probs
+from trl_entropy.functional.head import fused, fused_triton
+from trl_entropy.functional.head.dense import dense_log_probs
 
 
 KINDS = pytest.mark.parametrize("nucleus", ["inclusive", "exclusive"])

@@ -10,8 +10,9 @@ from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
 from tests import oracle
 from tests.functional.heads import head_of, random_head, relative, run, run_each
-from trl_entropy.functional import cutoff, fused, fused_log_probs, fused_torch, nucleus_entropy
-from trl_entropy.functional.dense import dense_log_probs
+from trl_entropy.functional import fused_log_probs, nucleus_entropy
+from trl_entropy.functional.head import cutoff, fused, fused_torch
+from trl_entropy.functional.head.dense import dense_log_probs
 
 
 BOTH = pytest.mark.parametrize("function", [fused_log_probs, dense_log_probs])

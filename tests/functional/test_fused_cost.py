@@ -57,7 +57,7 @@ def test_only_the_gradients_asked_for_are_computed(wanted, products):
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_outputs_that_nobody_uses_cost_nothing(which, monkeypatch):
     """The backward is handed None for them, not zeros, and gives the same as a zero would."""
-    from trl_entropy.functional import fused_torch
+    from trl_entropy.functional.head import fused_torch
 
     seen = []
     unfold = fused_torch.unfold_tile

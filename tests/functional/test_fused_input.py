@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from tests.functional.heads import random_head, run
-from trl_entropy.functional import fused_log_probs, fused_torch
-from trl_entropy.functional.dense import dense_log_probs
-from trl_entropy.functional.rows import Rows, Settings
+from trl_entropy.functional import fused_log_probs
+from trl_entropy.functional.head import fused_torch
+from trl_entropy.functional.head.dense import dense_log_probs
+from trl_entropy.functional.head.rows import Rows, Settings
 
 
 BOTH = pytest.mark.parametrize("function", [fused_log_probs, dense_log_probs])

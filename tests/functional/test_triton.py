@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.functional.heads import random_head, relative, run
-from trl_entropy.functional import fused, fused_log_probs, fused_torch
-from trl_entropy.functional.dense import dense_log_probs
+from trl_entropy.functional import fused_log_probs
+from trl_entropy.functional.head import fused, fused_torch
+from trl_entropy.functional.head.dense import dense_log_probs
 
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ from triton.compiler import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from trl_entropy.functional import triton_kernels as kernels
-from trl_entropy.functional.fused_triton import BLOCK, WAYS
+from trl_entropy.functional.head.fused_triton import BLOCK, WAYS
 
 FLAGS = {"CAPPED": True, "EXCLUSIVE": True, "ON_TARGET": True, "ON_ENTROPY": True, "ON_NUCLEUS": True}
 SIZES = {"WAYS": WAYS, "BLOCK": BLOCK}
@@ -84,7 +85,7 @@ def test_which_tiles_are_chosen():
 @needs_triton
 def test_cuda_takes_the_kernels():
     fold, unfold = fused.tile_functions(torch.device("cuda"), torch.bfloat16)
-    assert {fold.__module__, unfold.__module__} == {"trl_entropy.functional.fused_triton"}
+    assert {fold.__module__, unfold.__module__} == {"trl_entropy.functional.head.fused_triton"}
 
 
 @pytest.mark.gpu

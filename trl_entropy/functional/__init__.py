@@ -2,10 +2,10 @@
 
 from .aggregate import aggregate_token_loss, masked_mean, masked_sum, sequence_means
 from .covariance import clip_cov_candidates, covariance_moments, select_clip_cov, select_kl_cov, token_covariance
-from .fused import fused_log_probs
+from .head.fused import fused_log_probs
 from .nucleus import nucleus_entropy, nucleus_mask
-from .regularize import anchored_penalty, kl_cov_penalty
-from .select import peak_entropy_mask, sequence_quantile
+from .peaks import peak_entropy_mask, sequence_quantile
+from .penalties import anchored_penalty, kl_cov_penalty
 
 
 __all__ = [

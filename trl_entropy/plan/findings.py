@@ -134,7 +134,7 @@ def _tokens(plan: Plan) -> list[str]:
 
 
 def _memory(plan: Plan) -> list[str]:
-    from ..functional.fused import TILE_BYTES
+    from ..functional.head.fused import TILE_BYTES
 
     args, name = plan.args, plan.model.model_name_or_path
     shape = model_shape(name)

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from ..nucleus import Nucleus
 from . import fused_torch
 from .dense import check_settings, check_tensors, held_in_full, product_dtype
-from .nucleus import Nucleus
 from .rows import Gather, Rows, Settings
 
 
@@ -37,7 +37,7 @@ def fused_log_probs(
     """Token log-probability, entropy and nucleus entropy of a language-model head, without an (N, V) tensor.
 
     Formulas, arguments, results, degenerate rows and errors are those of its plain twin,
-    [`dense_log_probs`][trl_entropy.functional.dense.dense_log_probs], and the nucleus is the set that sorting gives.
+    [`dense_log_probs`][trl_entropy.functional.head.dense.dense_log_probs]; the nucleus is the set that sorting gives.
     Tiles of whole rows are projected one after the other and reduced to a few scalars a token (SIREN's nucleus,
     arXiv 2509.25133, top-p mask, is found in them without sorting a row). The backward projects them again, in the
     same shape, and adds up the weight's gradient in float32. What no output's gradient asks for is not computed, nor

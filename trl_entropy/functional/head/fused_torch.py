@@ -2,8 +2,8 @@
 
 import torch
 
+from ..precision import wide, wide_dtype
 from .cutoff import BLOCK, FLOOR, largest, search, settle, sort
-from .precision import wide, wide_dtype
 from .rows import Rows, Settings
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from .nucleus import Nucleus
+from ..nucleus import Nucleus
 
 
 # (weight, bias) -> a context inside which both hold their full data; sharded weights are gathered there

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from .nucleus import Nucleus, check_nucleus_arguments, nucleus_mask
+from ..nucleus import Nucleus, check_nucleus_arguments, nucleus_mask
 from .rows import Gather, result_dtype
 
 

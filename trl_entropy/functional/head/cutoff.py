@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .precision import wide
+from ..precision import wide
 from .rows import Rows, Settings
 
 
