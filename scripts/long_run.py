@@ -98,7 +98,7 @@ def work(start: str, steps: int, output: Path, plain: bool) -> None:
         "world_size": trainer.accelerator.num_processes,
         "steps": trainer.state.global_step,
         "weights": weights_hash(trainer.accelerator.unwrap_model(trainer.model_wrapped)),
-        "anchor": trainer._entropy_state.anchor,
+        "anchor": trainer.methods[0].state.anchor,
         "entropy": [log[0]["entropy"], log[-1]["entropy"]],
         "reward": [log[0]["reward"], log[-1]["reward"]],
     }

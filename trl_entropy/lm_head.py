@@ -41,6 +41,11 @@ class NucleusHead:
         finally:
             self.enabled = False
 
+    def split(self, entropy: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The channels of an `entropy` (B, T, C): the full entropy, and the others by name, (B, T) each."""
+        full, nucleus_entropy, nucleus_size = entropy.unbind(-1)
+        return full, {"nucleus_entropy": nucleus_entropy, "nucleus_size": nucleus_size}
+
     def apply(self, hidden, weight, bias, targets, temperature, chunk_size, softcap, logit_scale, outputs):
         """Stand in for TRL's `_ChunkedLogProbFunction.apply`, in its own order of arguments and results.
 

@@ -1,37 +1,40 @@
 """What is logged: one table of keys, units and formulas, and the functions that compute them.
 
 Each group has two: `*_sums` reduces a micro-batch to additive numbers, `*_metrics` turns the totals of a step into the
-logged figures. A figure that is not defined in a step (nothing selected, say) is NaN, which TRL logs as null.
+logged numbers. A number that is not defined in a step (nothing selected, say) is NaN, which TRL logs as null.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from .functional.aggregate import masked_sum, sequence_means
+from .functional.aggregate import masked_sum
 from .functional.precision import wide
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One logged figure: its key in the log stream, its unit, and how it is computed."""
+    """One logged number: its key in the log stream, its unit, and how it is computed."""
 
     key: str
     unit: str
     formula: str
 
 
+# Logged by every run: the gradient's two masses (FADE, arXiv 2607.01490), of the advantages a generation begins with
+MASS_TABLE = (
+    Metric("advantage/positive_mass", "advantage", "sum of the positive advantages of tokens / tokens"),
+    Metric(
+        "advantage/negative_mass",
+        "advantage",
+        "minus the sum of the negative advantages of tokens / tokens",
+    ),
+    Metric("advantage/prompts_with_gradient", "share", "prompts with an advantage that is not 0 / prompts"),
+)
+
+# Logged while a method or a controller is on, or with `log_entropy_details`; a method's own keys stand in its file
 TABLE = (
-    Metric("siren/entropy", "nats", "H: mean over sequences of the mean nucleus entropy of their kept tokens"),
-    Metric("siren/anchor", "nats", "H of the initial policy, or siren_anchor"),
-    Metric("siren/penalty", "loss", "siren_coef * (H - anchor)^2; with siren_penalty='lower' 0 above the anchor"),
-    Metric("siren/kept_share", "share", "tokens above their completion's quantile / tokens"),
-    Metric("siren/nucleus_size", "words", "mean size of the nucleus over tokens"),
-    Metric("cov/mean", "nats", "mean of C_t = (logp_t - mean logp)(A_t - mean A): the covariance itself"),
-    Metric("cov/max", "nats", "largest C_t"),
-    Metric("cov/selected_share", "share", "selected tokens / tokens"),
-    Metric("cov/selected_mean", "nats", "mean of C_t over selected tokens"),
-    Metric("cov/selected_negative_share", "share", "selected tokens with negative advantage / selected tokens"),
     Metric("entropy/q10", "nats", "10 % quantile of token entropy, mean over micro-batches"),
     Metric("entropy/q50", "nats", "median token entropy, mean over micro-batches"),
     Metric("entropy/q90", "nats", "90 % quantile of token entropy, mean over micro-batches"),
@@ -39,9 +42,8 @@ TABLE = (
     Metric("entropy/negative_advantage", "nats", "mean entropy of tokens with negative advantage"),
 )
 
-# Logged only with `entropy_guard`, or once there is a fault to count
+# Logged once there is a fault to count
 SAFETY_TABLE = (
-    Metric("guard/scale", "factor", "what the entropy guard has put on the entropy coefficients; 1 inside the bounds"),
     Metric("faults/skipped_updates", "steps", "updates left out so far for a non-finite gradient; if any"),
     Metric("faults/unscored_completions", "count", "completions of a generation without a reward; if any"),
 )
@@ -62,55 +64,21 @@ ANALYSIS_TABLE = (
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
-def siren_sums(
-    nucleus_entropy: torch.Tensor, nucleus_size: torch.Tensor, kept: torch.Tensor, mask: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Sums for [`siren_metrics`] from (B, T) tensors."""
-    means, counted = sequence_means(nucleus_entropy.detach(), kept)
+def mass_sums(advantages: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Sums for [`mass_metrics`] from advantages (B, T) and the mask (B, T) of tokens that count."""
     return {
-        "sequence_entropy": wide(means).sum(),
-        "sequences_counted": counted.sum(),
-        "sequences": torch.full_like(means[:1].sum(), float(len(means))),
-        "kept": kept.sum(),
-        "tokens": mask.bool().sum(),
-        "nucleus_size": masked_sum(wide(nucleus_size), mask),
+        "positive": masked_sum(wide(advantages.clamp(min=0)), mask),
+        "negative": masked_sum(wide((-advantages).clamp(min=0)), mask),
+        "tokens": mask.sum(),
     }
 
 
-def siren_metrics(totals: dict[str, float], anchor: float | None, penalty: float) -> dict[str, float]:
-    """The `siren/` figures of a step; `siren/entropy` is the entropy that the penalty holds to the anchor."""
+def mass_metrics(totals: Mapping[str, float], informative: float) -> dict[str, float]:
+    """The `advantage/` numbers of a generation."""
     return {
-        "siren/entropy": _ratio(totals["sequence_entropy"], totals["sequences_counted"]),
-        "siren/anchor": float("nan") if anchor is None else anchor,
-        "siren/penalty": penalty,
-        "siren/kept_share": _ratio(totals["kept"], totals["tokens"]),
-        "siren/nucleus_size": _ratio(totals["nucleus_size"], totals["tokens"]),
-    }
-
-
-def covariance_sums(
-    covariance: torch.Tensor, selected: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Sums and maxima for [`covariance_metrics`] from (B, T) tensors; `advantages` may be (B,)."""
-    advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
-    sums = {
-        "covariance": masked_sum(wide(covariance), mask),
-        "covariance_tokens": mask.bool().sum(),
-        "selected": selected.sum(),
-        "selected_covariance": masked_sum(wide(covariance), selected),
-        "selected_negative": (selected & (advantages < 0)).sum(),
-    }
-    return sums, {"covariance_max": covariance.masked_fill(~mask.bool(), -torch.inf).max()}
-
-
-def covariance_metrics(totals: dict[str, float]) -> dict[str, float]:
-    """The `cov/` figures of a selection."""
-    return {
-        "cov/mean": _ratio(totals["covariance"], totals["covariance_tokens"]),
-        "cov/max": totals["covariance_max"] if totals["covariance_tokens"] else float("nan"),
-        "cov/selected_share": _ratio(totals["selected"], totals["covariance_tokens"]),
-        "cov/selected_mean": _ratio(totals["selected_covariance"], totals["selected"]),
-        "cov/selected_negative_share": _ratio(totals["selected_negative"], totals["selected"]),
+        "advantage/positive_mass": ratio(totals["positive"], totals["tokens"]),
+        "advantage/negative_mass": ratio(totals["negative"], totals["tokens"]),
+        "advantage/prompts_with_gradient": informative,
     }
 
 
@@ -131,18 +99,21 @@ def entropy_sums(entropy: torch.Tensor, advantages: torch.Tensor, mask: torch.Te
         "positive_tokens": positive.sum(),
         "negative_entropy": masked_sum(entropy, negative),
         "negative_tokens": negative.sum(),
+        "entropy": masked_sum(entropy, mask),
+        "tokens": mask.sum(),
     }
 
 
-def entropy_metrics(totals: dict[str, float]) -> dict[str, float]:
-    """The `entropy/` figures of a step."""
+def entropy_metrics(totals: Mapping[str, float]) -> dict[str, float]:
+    """The `entropy/` numbers of a step."""
     names = [f"q{round(100 * q)}" for q in _QUANTILES]
     return {
-        **{f"entropy/{name}": _ratio(totals[name], totals["quantile_batches"]) for name in names},
-        "entropy/positive_advantage": _ratio(totals["positive_entropy"], totals["positive_tokens"]),
-        "entropy/negative_advantage": _ratio(totals["negative_entropy"], totals["negative_tokens"]),
+        **{f"entropy/{name}": ratio(totals[name], totals["quantile_batches"]) for name in names},
+        "entropy/positive_advantage": ratio(totals["positive_entropy"], totals["positive_tokens"]),
+        "entropy/negative_advantage": ratio(totals["negative_entropy"], totals["negative_tokens"]),
     }
 
 
-def _ratio(total: float, count: float) -> float:
+def ratio(total: float, count: float) -> float:
+    """`total / count`, NaN where there is nothing to divide by."""
     return total / count if count else float("nan")

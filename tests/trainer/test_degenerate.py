@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
-from trl_entropy.step.state import EntropyState
+from tests.trainer.rig import fixed_batch, make_trainer, select, siren_stands, step_gradient, with_old_logps
+from trl_entropy.methods.siren import SirenState
 
 
 METHODS = {
@@ -54,29 +54,31 @@ BATCHES = [all_masked, one_token, one_token_each, zero_variance, nothing_in_the_
 @pytest.mark.parametrize("method", METHODS)
 def test_loss_and_gradient_stay_finite(method, spoil, arguments, dataset):
     trainer = make_trainer(arguments(loss_type="dr_grpo", **METHODS[method]), dataset)
-    trainer._entropy_state = EntropyState(anchor=0.5, entropy=0.9)
+    if "siren" in method:
+        siren_stands(trainer, 0.5, 0.9)
     batch = with_old_logps(trainer, fixed_batch())
     spoil(batch)
     gradient = step_gradient(trainer, select(trainer, batch), 2)
     assert gradient.isfinite().all()
     if spoil is nan_padding:
         clean = make_trainer(arguments(loss_type="dr_grpo", **METHODS[method]), dataset)
-        clean._entropy_state = EntropyState(anchor=0.5, entropy=0.9)
+        if "siren" in method:
+            siren_stands(clean, 0.5, 0.9)
         assert torch.equal(gradient, step_gradient(clean, select(clean, with_old_logps(clean, fixed_batch())), 2))
     if spoil is zero_variance and "clip" in method:
         assert gradient.eq(0).all()
     if spoil in (all_masked, one_token_each) and "siren" in method:
         # no completion has a peak: nothing was measured, so nothing may change
-        assert vars(trainer._entropy_state) == vars(EntropyState(anchor=0.5, entropy=0.9))
+        assert trainer.methods[0].state == SirenState(anchor=0.5, entropy=0.9)
         assert gradient.eq(0).all() or spoil is one_token_each
         assert math.isnan(trainer._metrics["train"]["siren/entropy"][-1])
 
 
-def test_an_empty_first_step_leaves_the_anchor_to_the_next(arguments, dataset):
+def test_an_empty_first_generation_leaves_the_anchor_to_the_next(arguments, dataset):
     trainer = make_trainer(arguments(siren_coef=0.5), dataset)
-    batch = with_old_logps(trainer, fixed_batch())
+    batch, state = with_old_logps(trainer, fixed_batch()), trainer.methods[0].state
     empty = {**batch, "completion_mask": torch.zeros_like(batch["completion_mask"])}
-    step_gradient(trainer, empty, 2)
-    assert trainer._entropy_state.anchor is None
-    step_gradient(trainer, batch, 2)
-    assert trainer._entropy_state.anchor == trainer._entropy_state.entropy > 0
+    step_gradient(trainer, select(trainer, empty), 2)
+    assert state.anchor is None
+    step_gradient(trainer, select(trainer, batch), 2)
+    assert state.anchor == pytest.approx(state.entropy, abs=1e-6) and state.anchor > 0

@@ -5,8 +5,7 @@ import torch
 
 from tests import oracle
 from tests.conftest import tiny_model
-from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
-from trl_entropy.step.state import EntropyState
+from tests.trainer.rig import fixed_batch, make_trainer, select, siren_stands, step_gradient, with_old_logps
 
 
 TEMPERATURE = 0.7
@@ -96,7 +95,8 @@ def test_gradient_equals_the_reference(name, loss_type, arguments, dataset):
     settings, accumulation = METHODS[name], 2
     trainer = make_trainer(arguments(loss_type=loss_type, temperature=TEMPERATURE, **settings), dataset)
     batch = with_old_logps(trainer, fixed_batch())
-    trainer._entropy_state = EntropyState(anchor=ANCHOR, entropy=LAST, counted_share=SHARE)
+    if "siren_coef" in settings:
+        siren_stands(trainer, ANCHOR, LAST, SHARE)
     scored = select(trainer, batch)
     drawn = []
     if "clip_cov_ratio" in settings:
@@ -125,23 +125,25 @@ def record_selections(trainer, scored: dict, accumulation: int) -> list[list[tup
     """Clip-Cov draws at random: take the draw, after checking that it lies in the band and has the right size."""
     drawn: list[list[tuple[int, int]]] = []
     args, mask = trainer.args, scored["completion_mask"].bool()
-    if "entropy_selected" in scored:
-        selected = scored["entropy_selected"]
+    if "clip_cov/selected" in scored:
+        selected = scored["clip_cov/selected"]
         check_draw(args, selected, scored["old_per_token_logps"], scored["advantages"], mask)
         return [list(map(tuple, selected.nonzero().tolist()))]
-    inner = trainer._select_in_micro_batch
+    method = next(method for method in trainer.methods if method.key == "clip_cov")
+    inner = method.select
 
-    def record(micro):
-        inner(micro)
-        start = len(drawn) * len(mask) // accumulation
-        ratio = torch.exp(micro.logps.detach() - micro.old_logps)
-        sign = micro.advantages.unsqueeze(1)
+    def record(view, scope):
+        chosen = inner(view, scope)
+        rows = slice(len(drawn) * len(view.mask), (len(drawn) + 1) * len(view.mask))
+        ratio = torch.exp(view.logps - scored["old_per_token_logps"][rows])
+        sign, selected = scored["advantages"][rows].unsqueeze(1), chosen["selected"]
         clipped = ((ratio > 1.2) & (sign > 0)) | ((ratio < 0.8) & (sign < 0))
-        assert not (micro.selected & clipped).any(), "PPO has clipped it already"
-        check_draw(args, micro.selected, micro.logps.detach(), micro.advantages, micro.mask, ~clipped)
-        drawn.append([(start + b, t) for b, t in micro.selected.nonzero().tolist()])
+        assert not (selected & clipped).any(), "PPO has clipped it already"
+        check_draw(args, selected, view.logps, scored["advantages"][rows], view.mask, ~clipped)
+        drawn.append([(rows.start + b, t) for b, t in selected.nonzero().tolist()])
+        return chosen
 
-    trainer._select_in_micro_batch = record
+    method.select = record
     return drawn
 
 
@@ -164,11 +166,11 @@ def test_batch_scope_does_not_depend_on_the_split(name, loss_type, arguments, da
     for accumulation in (1, 2, 4, 8):
         trainer = make_trainer(arguments(loss_type=loss_type, **METHODS[name]), dataset)
         batch = with_old_logps(trainer, fixed_batch(empty=3))
-        trainer._entropy_state = EntropyState(anchor=ANCHOR, entropy=LAST, counted_share=SHARE)
+        states += [siren_stands(trainer, ANCHOR, LAST, SHARE)] if "siren" in name else []
         found.append(step_gradient(trainer, select(trainer, batch), accumulation))
-        states.append(trainer._entropy_state)
-    for gradient, state in zip(found[1:], states[1:], strict=True):
+    for gradient in found[1:]:
         torch.testing.assert_close(gradient, found[0], atol=1e-5, rtol=1e-4)
+    for state in states[1:]:
         assert state.entropy == pytest.approx(states[0].entropy, abs=1e-6)
         assert state.counted_share == states[0].counted_share
 
@@ -179,26 +181,28 @@ def test_micro_batch_scope_does_depend_on_the_split(arguments, dataset):
     for accumulation in (1, 4):
         trainer = make_trainer(arguments(loss_type="dr_grpo", **METHODS["siren_micro"]), dataset)
         batch = with_old_logps(trainer, fixed_batch())
-        trainer._entropy_state = EntropyState(anchor=ANCHOR)
+        siren_stands(trainer, ANCHOR)
         found.append(step_gradient(trainer, batch, accumulation))
     assert (found[0] - found[1]).abs().max() > 1e-3
 
 
 def test_siren_leaves_the_initial_policys_first_step_alone(arguments, dataset):
-    """The first step measures the anchor; its gradient is plain GRPO's, and so is the second's: H is on the anchor."""
+    """The generation measures the anchor; the first two steps' gradients are plain GRPO's: H is on the anchor."""
     plain = make_trainer(arguments(loss_type="dr_grpo"), dataset)
     siren = make_trainer(arguments(loss_type="dr_grpo", siren_coef=5.0), dataset)
     batch = with_old_logps(plain, fixed_batch())
     expected = step_gradient(plain, batch, 2)
+    scored, state = select(siren, batch), siren.methods[0].state
     for _ in range(2):
-        torch.testing.assert_close(step_gradient(siren, batch, 2), expected, atol=1e-6, rtol=1e-5)
-    assert siren._entropy_state.anchor == siren._entropy_state.entropy > 0
+        torch.testing.assert_close(step_gradient(siren, scored, 2), expected, atol=1e-6, rtol=1e-5)
+    assert state.anchor == pytest.approx(state.entropy, abs=1e-6) and state.anchor > 0
 
 
 def test_the_lower_side_acts_only_below_the_anchor(arguments, dataset):
     def gradient(anchor: float, **settings) -> torch.Tensor:
         trainer = make_trainer(arguments(loss_type="dr_grpo", **settings), dataset)
-        trainer._entropy_state = EntropyState(anchor=anchor, entropy=LAST, counted_share=SHARE)
+        if settings:
+            siren_stands(trainer, anchor, LAST, SHARE)
         return step_gradient(trainer, batch, 2)
 
     batch = with_old_logps(make_trainer(arguments(), dataset), fixed_batch())
@@ -216,7 +220,8 @@ def test_what_the_guard_lowers_is_the_gradient(scope, arguments, dataset):
 
     def gradient(coef: float, scale: float) -> torch.Tensor:
         trainer = make_trainer(arguments(loss_type="dr_grpo", siren_coef=coef, entropy_scope=scope), dataset)
-        trainer._entropy_state = EntropyState(anchor=ANCHOR, entropy=LAST, counted_share=SHARE, guard_scale=scale)
+        siren_stands(trainer, ANCHOR, LAST, SHARE)
+        trainer.methods[0].gain = scale
         return step_gradient(trainer, batch, 2)
 
     batch = with_old_logps(make_trainer(arguments(), dataset), fixed_batch())

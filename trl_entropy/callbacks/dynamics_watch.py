@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from ..functional.dynamics import LOGP_EDGES, dynamics_terms, entropy_drivers
+from ..step.observer import Observer
 from .run_log import set_aside
 
 
@@ -22,7 +23,7 @@ _ROW_KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "
 Measure = Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]]
 
 
-class EntropyDynamicsCallback(TrainerCallback):
+class EntropyDynamicsCallback(Observer, TrainerCallback):
     """Every so many steps, the entropy of the same tokens just before and just after the optimizer's update.
 
     Two forwards of a few completions, in eval mode and without gradient, so that dropout neither blurs the difference
@@ -58,7 +59,7 @@ class EntropyDynamicsCallback(TrainerCallback):
         self._rows: dict[str, torch.Tensor] | None = None
         self._before: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def observe(self, step: int, inputs: dict[str, Any]) -> None:
+    def before_loss(self, step: int, inputs: dict[str, Any]) -> None:
         """Keep the first completions of the step's first micro-batch, on the steps that are measured.
 
         Args:
@@ -153,7 +154,7 @@ def dynamics_of(trainer: Any) -> EntropyDynamicsCallback | None:
     if not args.log_entropy_dynamics:
         return None
     return EntropyDynamicsCallback(
-        forward_of(trainer), args.output_dir, trainer._log_metrics, every=args.log_entropy_dynamics_steps
+        forward_of(trainer), args.output_dir, trainer.log_numbers, every=args.log_entropy_dynamics_steps
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from importlib.metadata import version
 from itertools import count
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+
+from ..methods import METHODS
 
 
 SETTINGS_FILE = "settings.json"
@@ -28,8 +31,9 @@ class RunLogCallback(TrainerCallback):
     [`EntropyGRPOTrainer`] adds it by itself; add it to another trainer with `add_callback(RunLogCallback())`.
     """
 
-    def __init__(self, folder: str | Path | None = None):
+    def __init__(self, folder: str | Path | None = None, methods: Iterable[Any] = ()):
         self.folder = folder
+        self.methods = [{"key": method.key, "name": method.name} for method in methods]
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         """Write the settings: what differs from the defaults, and the versions."""
@@ -39,6 +43,7 @@ class RunLogCallback(TrainerCallback):
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "method": method_of(args),
+            "methods": self.methods,
             "seed": args.seed,
             "model": _public_name(getattr(getattr(model, "config", None), "_name_or_path", None)),
             "arguments": changed_arguments(args),
@@ -64,10 +69,9 @@ def set_aside(path: Path) -> None:
 
 
 def method_of(args: Any) -> str:
-    """The method by the arguments: `plain`, `bonus`, `siren`, `clip_cov`, `kl_cov`, joined by `+` when combined."""
-    switches = {"siren": "siren_coef", "clip_cov": "clip_cov_ratio", "kl_cov": "kl_cov_ratio", "bonus": "entropy_coef"}
-    on = [name for name, argument in switches.items() if getattr(args, argument, 0)]
-    if getattr(args, "use_adaptive_entropy", False) and "bonus" not in on:
+    """The methods by the arguments: `plain`, or their keys and `bonus` for TRL's own, joined by `+`."""
+    on = [method.key for method in METHODS if hasattr(args, method.switch) and method.is_on(args)]
+    if getattr(args, "entropy_coef", 0) or getattr(args, "use_adaptive_entropy", False):
         on.append("bonus")
     return "+".join(on) or "plain"
 

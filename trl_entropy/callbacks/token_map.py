@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from ..functional.covariance import token_covariance
+from ..methods import Micro
+from ..step.observer import Observer
 from .run_log import method_of, set_aside
 
 
 FILE_NAME = "token_map.jsonl"
 
 
-class TokenMapRecorder:
+class TokenMapRecorder(Observer):
     """Append completions with per-token figures to `token_map.jsonl` in the run's folder.
 
-    One line a completion. Lists have one entry a token; `kept`, `clipped` and `penalised` hold the indices of the
-    tokens that SIREN's peak mask kept, that Clip-Cov silenced and that KL-Cov penalised. Entropies and
-    log-probabilities are in nats; `covariance` is what Clip-Cov or KL-Cov selected by and, without them, centred over
-    the micro-batch that the loss saw.
+    One line a completion. Lists have one entry a token; a method's marks, such as SIREN's `kept`, hold the indices of
+    the tokens that it acted on. Entropies and log-probabilities are in nats; `covariance` is what Clip-Cov or KL-Cov
+    selected by and, without them, centred over the micro-batch that the loss saw.
 
     Nothing is read from the device, and no random number drawn, except on the steps that are kept.
 
@@ -63,6 +65,20 @@ class TokenMapRecorder:
         """Whether the optimizer step that is about to end as number `step` (from 1) still wants completions."""
         return (step == 1 or step % self.every == 0) and (step != self._step or self._taken < self.completions)
 
+    def after_loss(self, step: int, micro: Micro, marks: dict[str, torch.Tensor]) -> None:
+        """A micro-batch of training, as [`Observer`] says."""
+        self.observe(
+            step,
+            micro.inputs["prompt_ids"],
+            micro.inputs["prompt_mask"],
+            micro.inputs["completion_ids"],
+            micro.mask,
+            micro.logps,
+            micro.entropy,
+            micro.advantages,
+            marks,
+        )
+
     @torch.no_grad()
     def observe(
         self,
@@ -74,12 +90,7 @@ class TokenMapRecorder:
         logps: torch.Tensor,
         entropy: torch.Tensor,
         advantages: torch.Tensor,
-        nucleus_entropy: torch.Tensor | None = None,
-        nucleus_size: torch.Tensor | None = None,
-        covariance: torch.Tensor | None = None,
-        kept: torch.Tensor | None = None,
-        clipped: torch.Tensor | None = None,
-        penalised: torch.Tensor | None = None,
+        marks: Mapping[str, torch.Tensor] = MappingProxyType({}),
     ) -> int:
         """Keep the first completions of a micro-batch, as many as the snapshot still lacks.
 
@@ -87,10 +98,10 @@ class TokenMapRecorder:
             step: Number of the optimizer step, from 1, as it will be logged.
             prompt_ids, prompt_mask: (B, P).
             completion_ids, mask: (B, T).
-            logps, entropy, nucleus_entropy, nucleus_size: (B, T).
+            logps, entropy: (B, T).
             advantages: (B,), (B, 1) or (B, T), as they were before any selection.
-            covariance: (B, T), what the tokens were selected by; without it, that of this micro-batch.
-            kept, clipped, penalised: (B, T), bool.
+            marks: what the methods say of the tokens, (B, T) each: bool for tokens that one acted on, numbers for what
+                it measured. Without a `covariance` it is that of this micro-batch.
 
         Returns:
             How many completions were written.
@@ -107,11 +118,10 @@ class TokenMapRecorder:
             "logp": logps,
             "entropy": entropy,
             "advantage": wide.expand_as(logps),
-            "covariance": token_covariance(logps, advantages, mask) if covariance is None else covariance,
-            "nucleus_entropy": nucleus_entropy,
-            "nucleus_size": nucleus_size,
+            "covariance": token_covariance(logps, advantages, mask),
+            **{name: mark for name, mark in marks.items() if mark.dtype != torch.bool},
         }
-        marks = {"kept": kept, "clipped": clipped, "penalised": penalised}
+        marks = {name: mark for name, mark in marks.items() if mark.dtype == torch.bool}
         lines = [
             json.dumps(
                 self._row(step, i, prompt_ids, prompt_mask, completion_ids, mask.bool(), floats, marks),
@@ -139,13 +149,11 @@ class TokenMapRecorder:
             "left_out": len(counted) - len(shown),
         }
         for name, values in floats.items():
-            if values is not None:
-                row[name] = [_number(v) for v in values[i][shown].float().tolist()]
+            row[name] = [_number(v) for v in values[i][shown].float().tolist()]
         if len(set(row["advantage"])) == 1:  # one advantage a completion: the usual case
             row["advantage"] = row["advantage"][0]
         for name, chosen in marks.items():
-            if chosen is not None:
-                row[name] = chosen[i][shown].nonzero().squeeze(-1).tolist()
+            row[name] = chosen[i][shown].nonzero().squeeze(-1).tolist()
         return row
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from .precision import wide, wide_dtype
+from .selection import Scope, selection_count, take_at_random, take_largest
 
 
 def covariance_moments(logps: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -11,7 +12,7 @@ def covariance_moments(logps: torch.Tensor, advantages: torch.Tensor, mask: torc
     Args and shapes as in [`token_covariance`]. Returns (3,), float64 (float32 on MPS), without gradient.
     """
     counted = mask.bool()
-    logps, advantages = logps.detach(), _per_token(advantages.detach(), logps)
+    logps, advantages = logps.detach(), per_token(advantages.detach(), logps)
     zero = logps.new_zeros((), dtype=wide_dtype(logps.device))
     return torch.stack(
         [
@@ -51,38 +52,13 @@ def token_covariance(
     if moments is None:
         moments = covariance_moments(logps, advantages, mask)
     mean_logp, mean_advantage = (moments[:2] / moments[2].clamp(min=1)).to(logps.dtype)
-    product = (logps - mean_logp) * (_per_token(advantages, logps) - mean_advantage)
+    product = (logps - mean_logp) * (per_token(advantages, logps) - mean_advantage)
     return torch.where(mask.bool(), product, torch.zeros_like(product))
-
-
-def selection_count(ratio: float, tokens: int) -> int:
-    """`max(1, floor(ratio * tokens))`, 0 when there is no token. Rounding of the product never loses a token.
-
-    Raises:
-        ValueError: for a ratio outside (0, 1].
-    """
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio={ratio} is not allowed; give a fraction in (0, 1], for example 0.002.")
-    return max(1, int(ratio * tokens + 1e-9)) if tokens > 0 else 0
 
 
 def clip_cov_candidates(covariance: torch.Tensor, mask: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """The tokens Clip-Cov may choose: `m_t and low < C_t < high`. (B, T), bool."""
     return mask.bool() & (covariance > low) & (covariance < high)
-
-
-def draw(candidates: int, count: int, generator: torch.Generator) -> torch.Tensor:
-    """`min(count, candidates)` distinct ordinals in [0, candidates), uniform, sorted, on the generator's device."""
-    chosen = torch.randperm(candidates, generator=generator, device=generator.device)[:count]
-    return chosen.sort().values
-
-
-def mark(candidates: torch.Tensor, ordinals: torch.Tensor) -> torch.Tensor:
-    """True at the candidates with these ordinals, counted row by row. (B, T), bool."""
-    marked = torch.zeros_like(candidates)
-    position = candidates.flatten().nonzero().squeeze(-1)[ordinals.to(candidates.device)]
-    marked.view(-1)[position] = True
-    return marked
 
 
 @torch.no_grad()
@@ -112,9 +88,8 @@ def select_clip_cov(
     Raises:
         ValueError: for a ratio outside (0, 1].
     """
-    candidates = clip_cov_candidates(covariance, mask, low, high)
     count = selection_count(ratio, int(mask.bool().sum()))
-    return mark(candidates, draw(int(candidates.sum()), count, generator))
+    return take_at_random(clip_cov_candidates(covariance, mask, low, high), count, Scope(lambda: generator))
 
 
 @torch.no_grad()
@@ -138,14 +113,10 @@ def select_kl_cov(covariance: torch.Tensor, mask: torch.Tensor, ratio: float) ->
     >>> select_kl_cov(torch.tensor([[0.1, 5.0, 2.0, 9.0]]), torch.tensor([[1, 1, 1, 0]]), 0.4)
     tensor([[False,  True, False, False]])
     """
-    return mark(mask.bool(), top_ordinals(covariance[mask.bool()], selection_count(ratio, int(mask.bool().sum()))))
+    return take_largest(covariance, mask, selection_count(ratio, int(mask.bool().sum())), Scope())
 
 
-def top_ordinals(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Ordinals of the `count` largest of (N,) values, ties by position, in ascending order."""
-    return values.argsort(descending=True, stable=True)[:count].sort().values
-
-
-def _per_token(advantages: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def per_token(advantages: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Advantages (B,), (B, 1) or (B, T) as (B, T)."""
     advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
     return advantages.expand_as(like)

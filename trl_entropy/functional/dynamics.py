@@ -2,7 +2,7 @@
 
 import torch
 
-from .covariance import token_covariance
+from .covariance import per_token, token_covariance
 from .precision import wide, wide_dtype
 
 
@@ -34,7 +34,7 @@ def state_covariance(
     >>> state_covariance(logps, entropy, torch.tensor([2.0]), torch.ones(1, 2))
     tensor([[ 0.6000, -4.0000]])
     """
-    term = (logps + entropy) * _per_token(advantages, logps)
+    term = (logps + entropy) * per_token(advantages, logps)
     return torch.where(mask.bool(), term, torch.zeros_like(term))
 
 
@@ -79,7 +79,7 @@ def entropy_drivers(
         the counted tokens, their part of the mean covariance, and their part of the mean entropy change. The last two
         add up to the means when no advantage is 0.
     """
-    counted, sign = mask.bool(), _per_token(advantages, logps)
+    counted, sign = mask.bool(), per_token(advantages, logps)
     covariance = token_covariance(logps, advantages, mask)
     bins = torch.bucketize(logps.detach().contiguous(), torch.tensor(edges, dtype=logps.dtype, device=logps.device))
     zero = torch.zeros((), dtype=wide_dtype(logps.device), device=logps.device)
@@ -89,8 +89,3 @@ def entropy_drivers(
         for column, figure in enumerate(figures):
             table[row, :, column].index_add_(0, bins[chosen], figure[chosen])
     return table / counted.sum().clamp(min=1)
-
-
-def _per_token(advantages: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    advantages = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
-    return advantages.expand_as(like)

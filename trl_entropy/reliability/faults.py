@@ -33,7 +33,7 @@ from .reward_watch import RewardError, watched
 
 
 if TYPE_CHECKING:
-    from transformers import Trainer as _Base
+    from trl import GRPOTrainer as _Base
 else:
     _Base = object
 

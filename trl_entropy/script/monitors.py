@@ -11,7 +11,7 @@ from .data import ColumnArguments
 
 
 if TYPE_CHECKING:
-    from ..trainer import EntropyGRPOTrainer
+    from ..grpo import EntropyGRPOTrainer
 
 
 @dataclass

@@ -1,0 +1,49 @@
+"""The methods, one file each. The registration is this tuple, in the order in which they act."""
+
+from typing import Any
+
+from .base import Group, Method, Micro, Paper, View, argument, overrides
+from .clip_cov import ClipCov
+from .control import BONUS, CONTROLLERS, Controller, Measured
+from .kl_cov import KLCov
+from .siren import Siren
+
+
+METHODS: tuple[type[Method], ...] = (Siren, ClipCov, KLCov)
+# Bases of the configuration: every argument is declared in the file that reads it
+ARGUMENTS: tuple[type, ...] = tuple(part.Arguments for part in (*METHODS, *CONTROLLERS))
+
+__all__ = [
+    "ARGUMENTS",
+    "BONUS",
+    "CONTROLLERS",
+    "METHODS",
+    "Controller",
+    "Group",
+    "Measured",
+    "Method",
+    "Micro",
+    "Paper",
+    "View",
+    "argument",
+    "coefficients",
+    "controllers_on",
+    "methods_on",
+    "overrides",
+]
+
+
+def methods_on(args: Any) -> tuple[type[Method], ...]:
+    """The methods that the arguments switch on."""
+    return tuple(method for method in METHODS if method.is_on(args))
+
+
+def controllers_on(args: Any) -> tuple[type[Controller], ...]:
+    """The controllers that the arguments switch on."""
+    return tuple(controller for controller in CONTROLLERS if controller.is_on(args))
+
+
+def coefficients(args: Any, methods: tuple[type[Method] | Method, ...]) -> tuple[str, ...]:
+    """What a controller can move in a run with these methods, by the method's key; TRL's bonus by its argument."""
+    bonus = args.entropy_coef != 0 and not args.use_adaptive_entropy  # TRL's controller moves its own
+    return (*(method.key for method in methods if method.coefficient), *((BONUS,) if bonus else ()))

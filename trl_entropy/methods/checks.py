@@ -1,0 +1,91 @@
+"""What a configuration refuses, whatever the method: numbers out of range, settings without effect, contradictions."""
+
+from dataclasses import fields
+from typing import Any
+
+from . import CONTROLLERS, METHODS, coefficients, controllers_on, methods_on
+from .base import defaults, overrides
+
+
+def check_methods(args: Any) -> None:
+    """Raise `ValueError` with what was given, what is allowed and what to do."""
+    for part in (*METHODS, *CONTROLLERS):
+        check_ranges(args, part.Arguments)
+    _check_inert(args)
+    on = methods_on(args)
+    _check_combination(args, on)
+    for method in on:
+        method.check(args)
+    for controller in controllers_on(args):
+        controller.check(args, coefficients(args, on))
+
+
+def check_ranges(args: Any, arguments: type) -> None:
+    """Every field of a dataclass of arguments against what it declares as allowed."""
+    for declared in fields(arguments):
+        if "allowed" in declared.metadata:
+            require(args, declared.name, declared.metadata["allowed"], declared.metadata["wanted"])
+
+
+def require(args: Any, name: str, allowed: Any, wanted: str) -> None:
+    """Raise `ValueError` unless an argument has an allowed value."""
+    value = getattr(args, name)
+    try:
+        fits = allowed(value)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}={value!r} is not allowed; give {wanted}.")
+
+
+def refuse_inert(args: Any, name: str, switch: str) -> None:
+    """Raise `ValueError` for an argument that is set while the one that gives it a meaning is off."""
+    default = {f.name: f.default for f in fields(args)}
+    if getattr(args, name) != default[name] and getattr(args, switch) == default[switch]:
+        raise ValueError(
+            f"{name}={getattr(args, name)!r} was given but {switch} is not set, so it has no effect. Set {switch}, or "
+            f"leave {name} out."
+        )
+
+
+def _check_inert(args: Any) -> None:
+    """An argument counts only while one of the methods that declare it is on."""
+    parts = (*METHODS, *CONTROLLERS)
+    for name, default in {n: d for part in parts for n, d in defaults(part.Arguments).items()}.items():
+        owners = [part for part in parts if name in defaults(part.Arguments)]
+        if getattr(args, name) == default or any(owner.is_on(args) for owner in owners):
+            continue
+        switches = " or ".join(owner.switch for owner in owners)
+        raise ValueError(
+            f"{name}={getattr(args, name)!r} was given but {switches} is not set, so it has no effect. Set {switches} "
+            f"to turn {' or '.join(owner.name for owner in owners)} on, or leave {name} out."
+        )
+
+
+def _check_combination(args: Any, on: tuple[Any, ...]) -> None:
+    replacing = [method for method in on if method.replaces_advantage]
+    _check_one(args, replacing, "each replaces the advantages of a prompt, so that the last would undo the others")
+    covariance = [method for method in on if method.key in ("clip_cov", "kl_cov")]
+    _check_one(args, covariance, "they are two answers to the same tokens")
+    if args.importance_sampling_level == "sequence":
+        for method in (method for method in on if method.per_token):
+            raise ValueError(
+                f"{method.switch}={getattr(args, method.switch)} was given with importance_sampling_level='sequence'. "
+                "One ratio for a whole sequence leaves no policy gradient of a single token to weigh or remove. Set "
+                f"importance_sampling_level='token', or leave {method.switch} out."
+            )
+    if args.multi_objective_aggregation != "sum_then_normalize":
+        for method in (method for method in on if overrides(method, "group_advantages")):
+            raise ValueError(
+                f"{method.switch} was given with multi_objective_aggregation={args.multi_objective_aggregation!r}, "
+                f"where a completion has no single reward. {method.name} needs 'sum_then_normalize'."
+            )
+
+
+def _check_one(args: Any, methods: list[Any], why: str) -> None:
+    if len(methods) > 1:
+        given = " and ".join(f"{method.switch}={getattr(args, method.switch)}" for method in methods)
+        raise ValueError(
+            f"{given} were both given, but {why}. Set one of them; either combines with the other methods "
+            "(`trl-entropy methods` lists what combines)."
+        )

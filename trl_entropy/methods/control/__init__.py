@@ -1,0 +1,9 @@
+"""Controllers: what moves a coefficient from one optimizer step to the next. The registration is this tuple."""
+
+from .base import BONUS, Controller, Measured
+from .guard import EntropyGuard
+
+
+CONTROLLERS: tuple[type[Controller], ...] = (EntropyGuard,)
+
+__all__ = ["BONUS", "CONTROLLERS", "Controller", "Measured"]
