@@ -12,21 +12,24 @@ from pathlib import Path
 import trl
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import utils as trl_utils
 
 from tests.trainer.rig import make_trainer
-from trl_entropy import metrics
+from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer, metrics
+from trl_entropy.methods import CONTROLLERS, METHODS
 
 
 PACKAGE = Path(metrics.__file__).parent
 MAY_TOUCH_TRL = {
     "callbacks/heldout",
     "config",
-    "config_checks",
+    "grpo_trainer",
     "hub/card",
     "lm_head",
+    "methods/kl_cov",
     "plan/planned",
+    "reliability/faults",
     "script/inputs",
     "script/launch",
     "script/mixture",
@@ -91,22 +94,75 @@ def test_what_reads_files_never_imports_torch():
 
 
 def test_logged_keys_are_the_tables(arguments, dataset):
-    """Every key we add to TRL's log stream is in the table, and every key of the table is logged by some method."""
-    logged, stock = set(), set()
-    for given in (
-        {},
-        {"siren_coef": 0.5},
-        {"clip_cov_ratio": 0.1},
-        {"kl_cov_ratio": 0.1, "entropy_scope": "micro_batch"},
-    ):
-        trainer = make_trainer(arguments(**given), dataset)
+    """Every key that a method adds to TRL's log stream is in its table, and every key of its table is logged."""
+
+    def keys(cls=EntropyGRPOTrainer, config=EntropyGRPOConfig, **given) -> set[str]:
+        trainer = make_trainer(arguments(**given), dataset, cls=cls, config=config)
         trainer.train()
-        keys = {key for row in trainer.state.log_history for key in row}
-        if given:
-            logged |= keys - stock
-        else:
-            stock = keys
-    assert logged == {metric.key for metric in metrics.TABLE}
+        return {key for row in trainer.state.log_history for key in row}
+
+    stock = keys(GRPOTrainer, GRPOConfig, entropy_coef=0.01)
+    plain = keys(entropy_coef=0.01) - stock
+    assert plain == {metric.key for metric in metrics.MASS_TABLE}
+    for part in (*METHODS, *CONTROLLERS):
+        for scope in ("batch", "micro_batch") if part in METHODS else ("batch",):
+            logged = keys(**{"entropy_coef": 0.01, **part.example, "entropy_scope": scope}) - stock - plain
+            known = {metric.key for metric in (*metrics.TABLE, *part.metrics)}
+            assert logged == known, f"{part.key} logs {sorted(logged ^ known)} against its table"
+
+
+def graph() -> dict[str, set[str]]:
+    """Which module of ours imports which, at any depth of the file and for type checkers, too."""
+    names = {module_of(path) for path in modules()}
+    edges: dict[str, set[str]] = {}
+    for path in modules():
+        wanted = imports_of(path)
+        edges[module_of(path)] = (names & wanted) - {module_of(path), "trl_entropy"}  # whose names are imported late
+    return edges
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def reach(start: str, edges: dict[str, set[str]]) -> set[str]:
+    seen, todo = set(), [start]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += edges.get(name, ())
+    return seen
+
+
+def test_the_trainer_imports_nothing_of_what_observes_it():
+    rooms = {name.split(".")[1] for name in reach("trl_entropy.trainer", graph()) if name.count(".")}
+    files = {"trainer", "config", "errors", "durable", "metrics", "lm_head"}
+    assert rooms <= files | {"methods", "step", "reliability", "functional"}, rooms
+
+
+def test_the_math_needs_nothing_else_of_ours():
+    edges = graph()
+    assert all(name.startswith("trl_entropy.functional") for name in reach("trl_entropy.functional", edges))
+
+
+def test_every_file_name_is_unique_and_few_lie_at_the_root():
+    names = [path.name for path in modules() if not path.name.startswith("__")]
+    assert not [name for name in names if names.count(name) > 1]
+    assert len(list(PACKAGE.glob("*.py"))) <= 11
+
+
+def test_no_module_imports_itself_through_others():
+    edges = graph()
+    # a package's own modules may import from it what it re-exports; between modules there is no circle
+    circles = {
+        name
+        for name, targets in edges.items()
+        for target in targets
+        if name in reach(target, edges) and not name.startswith(f"{target}.") and not target.startswith(f"{name}.")
+    }
+    assert not circles, sorted(circles)
 
 
 def test_canary_signatures_of_trl():

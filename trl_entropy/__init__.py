@@ -8,7 +8,7 @@ __all__ = ["EntropyGRPOConfig", "EntropyGRPOTrainer", "__version__"]
 
 if TYPE_CHECKING:
     from .config import EntropyGRPOConfig
-    from .grpo import EntropyGRPOTrainer
+    from .grpo_trainer import EntropyGRPOTrainer
 
 
 def __getattr__(name: str):
@@ -18,7 +18,7 @@ def __getattr__(name: str):
 
         return EntropyGRPOConfig
     if name == "EntropyGRPOTrainer":
-        from .grpo import EntropyGRPOTrainer
+        from .grpo_trainer import EntropyGRPOTrainer
 
         return EntropyGRPOTrainer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,8 +22,8 @@ from .lm_head import NucleusHead, add_nucleus_entropy
 from .methods import BONUS, Measured, Method, Micro, View, coefficients, controllers_on, methods_on, overrides
 from .reliability.faults import FaultTolerance, SkipNonFiniteUpdates
 from .step.batch import clean_padding, scoring_arguments, token_mask
-from .step.groups import combined_rewards, group_of, own_rows
 from .step.observer import Observer
+from .step.prompts import combined_rewards, group_of, own_rows
 from .step.restart import restored
 from .step.scope import Everywhere, seeded
 from .step.state import EntropyState

@@ -103,7 +103,7 @@ class Watched(GRPOTrainer):
 
     def _compute_loss(self, model, inputs):
         if self.dynamics is not None and self.model.training:
-            self.dynamics.observe(self.state.global_step + 1, inputs)
+            self.dynamics.before_loss(self.state.global_step + 1, inputs)
         return super()._compute_loss(model, inputs)
 
 
@@ -146,7 +146,7 @@ def test_the_realised_change_is_the_change_of_the_weights(arguments, dataset, tm
 def test_images_deepspeed_and_bad_settings_are_refused(tmp_path):
     callback = EntropyDynamicsCallback(lambda rows: (LOGPS, ENTROPY), tmp_path, print)
     with pytest.raises(ValueError, match="images"):
-        callback.observe(1, {"pixel_values": torch.zeros(1)})
+        callback.before_loss(1, {"pixel_values": torch.zeros(1)})
     with pytest.raises(ValueError, match="every is 0"):
         EntropyDynamicsCallback(lambda rows: (LOGPS, ENTROPY), tmp_path, print, every=0)
 

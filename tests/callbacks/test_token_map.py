@@ -36,7 +36,7 @@ def rows_of(recorder):
 def test_figures_worked_by_hand(tmp_path):
     recorder = TokenMapRecorder(tmp_path, completions=2, every=10, decode=decode, method="siren")
     kept = torch.tensor([[False, True, True], [True, False, False]])
-    assert recorder.observe(1, **batch(kept=kept, nucleus_entropy=torch.full((2, 3), 0.25))) == 2
+    assert recorder.observe(1, **batch(marks={"kept": kept, "nucleus_entropy": torch.full((2, 3), 0.25)})) == 2
     first, second = rows_of(recorder)
     assert first == {
         "step": 1,
@@ -68,7 +68,7 @@ def test_a_snapshot_is_filled_over_micro_batches_and_then_closed(tmp_path):
 def test_per_token_advantages_and_marks_are_kept_as_they_are(tmp_path):
     recorder = TokenMapRecorder(tmp_path, completions=1, every=1, decode=decode)
     clipped = torch.tensor([[True, False, False], [False, False, False]])
-    recorder.observe(1, **batch(advantages=torch.tensor([[1.0, 2.0, 1.0], [0, 0, 0]]), clipped=clipped))
+    recorder.observe(1, **batch(advantages=torch.tensor([[1.0, 2.0, 1.0], [0, 0, 0]]), marks={"clipped": clipped}))
     (row,) = rows_of(recorder)
     assert row["advantage"] == [1, 2, 1]
     assert row["clipped"] == [0]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trl_entropy.step.scope import global_clip_cov, global_covariance, global_kl_cov, seeded
+from trl_entropy.functional.covariance import clip_cov_candidates, covariance_moments, token_covariance
+from trl_entropy.functional.selection import selection_count, take_at_random, take_largest
+from trl_entropy.step.scope import Everywhere, seeded
 
 
 SCALING = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "scaling_table.py"))
@@ -24,7 +26,19 @@ class CountingAccelerator:
 
     def gather(self, tensor):
         self.received += tensor.numel() * tensor.element_size() * self.num_processes
-        return tensor.repeat(self.num_processes)
+        return torch.cat([tensor] * self.num_processes)
+
+
+def covariance_of(scope, logps, advantages, mask) -> tuple[torch.Tensor, int]:
+    moments = scope.sum(covariance_moments(logps, advantages, mask))
+    return token_covariance(logps, advantages, mask, moments), int(moments[2])
+
+
+def take(scope, method: str, covariance, mask, tokens: int, ratio: float) -> torch.Tensor:
+    count = selection_count(ratio, tokens)
+    if method == "clip_cov":
+        return take_at_random(clip_cov_candidates(covariance, mask, 0.1, 9.0), count, scope)
+    return take_largest(covariance, mask, count, scope)
 
 
 @pytest.mark.parametrize("processes", [1, 4, 64])
@@ -34,12 +48,10 @@ def test_bytes_are_those_of_the_formula(processes, method, ratio):
     logps, advantages = torch.randn(8, 50, generator=generator), torch.randn(8, generator=generator)
     mask = torch.arange(50) < torch.randint(1, 50, (8, 1), generator=generator)
     accelerator = CountingAccelerator(processes)
-    covariance, tokens = global_covariance(accelerator, logps, advantages, mask)
+    scope = Everywhere(accelerator, lambda: seeded(1))
+    covariance, tokens = covariance_of(scope, logps, advantages, mask)
     assert tokens == processes * mask.sum()
-    if method == "clip_cov":
-        global_clip_cov(accelerator, covariance, mask, tokens, ratio, 0.1, 9.0, seeded(1))
-    else:
-        global_kl_cov(accelerator, covariance, mask, tokens, ratio)
+    take(scope, method, covariance, mask, tokens, ratio)
     expected = SCALING["selection_bytes"](method, tokens, int(mask.sum()), ratio, processes)
     assert accelerator.received == expected
     # growth: a constant a process for Clip-Cov; for KL-Cov never more than a float a token and a count a process
@@ -57,7 +69,8 @@ def test_a_32b_run_spends_less_than_a_hundredth_of_its_gradient_traffic(processe
 def test_a_rank_without_tokens_and_a_batch_without_tokens_select_nothing():
     accelerator = CountingAccelerator(4)
     none = torch.zeros(2, 3, dtype=torch.bool)
-    covariance, tokens = global_covariance(accelerator, torch.randn(2, 3), torch.randn(2), none)
+    scope = Everywhere(accelerator, lambda: seeded(1))
+    covariance, tokens = covariance_of(scope, torch.randn(2, 3), torch.randn(2), none)
     assert tokens == 0
-    assert not global_kl_cov(accelerator, covariance, none, tokens, 0.1).any()
-    assert not global_clip_cov(accelerator, covariance, none, tokens, 0.1, 0.0, 9.0, seeded(1)).any()
+    for method in ("clip_cov", "kl_cov"):
+        assert not take(scope, method, covariance, none, tokens, 0.1).any()

@@ -128,13 +128,13 @@ def figures(trainer) -> list[dict[str, float]]:
 
 def record(trainer, recorder: Recorder | None = None) -> dict[str, Any]:
     """Everything a parity test compares."""
-    state = trainer._entropy_state
+    siren = next((method.state for method in trainer.methods if method.key == "siren"), None)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     return {
         "world_size": trainer.accelerator.num_processes,
         "strategy": str(trainer.accelerator.distributed_type),
-        "anchor": state.anchor,
-        "entropy": state.entropy,
+        "anchor": siren and siren.anchor,
+        "entropy": siren and siren.entropy,
         "selections": getattr(trainer, "selections", None),
         "gradients": recorder.gradients if recorder else None,
         "figures": figures(trainer),

@@ -161,14 +161,14 @@ def test_a_vision_language_model(train_example: Train, tmp_path: Path, method: d
 
 def test_clip_cov_scores_pictures_on_policy_too(train_example: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Strictly on-policy TRL takes no log-probabilities at scoring time; ours must see the pictures."""
-    score, seen = EntropyGRPOTrainer._generating_logps, []
+    score, seen = EntropyGRPOTrainer.score, []
 
     def scored_twice(trainer, output):
-        logps = score(trainer, output)
-        seen.append(not torch.equal(logps, score(trainer, {**output, "pixel_values": -output["pixel_values"]})))
-        return logps
+        scored, other = score(trainer, output), score(trainer, {**output, "pixel_values": -output["pixel_values"]})
+        seen.append(not torch.equal(scored["logps"], other["logps"]))
+        return scored
 
-    monkeypatch.setattr(EntropyGRPOTrainer, "_generating_logps", scored_twice)
+    monkeypatch.setattr(EntropyGRPOTrainer, "score", scored_twice)
     model, data = str(save_vision_model(tmp_path / "model")), pictures(tmp_path / "p.parquet", ["red", "blue"] * 4)
     folder = train_example(
         "example_vision",

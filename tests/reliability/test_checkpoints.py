@@ -1,5 +1,6 @@
 """Which folders count as complete checkpoints, and what is said of the others."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def make(run: Path, step: int, sealed: bool = True, state: bool = True) -> Path:
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     if state:
-        EntropyState(anchor=0.4, entropy=0.3, measured_under=SETTINGS, draws=7).save(folder)
+        EntropyState(draws=7, parts={"siren": {"anchor": 0.4, "entropy": 0.3, "measured_under": SETTINGS}}).save(
+            folder
+        )
     if sealed:
         seal(folder)
     return folder
@@ -137,8 +140,8 @@ def test_an_abandoned_checkpoint_is_gone_and_the_error_names_the_newest_good_one
 
 
 def test_state_survives_a_round_trip_and_a_failed_write(tmp_path, monkeypatch):
-    state = EntropyState(anchor=0.1 + 0.2, entropy=None, counted_share=1 / 3, draws=9, skipped_updates=2)
-    state.measured_under = SETTINGS
+    siren = {"anchor": 0.1 + 0.2, "entropy": None, "counted_share": 1 / 3, "measured_under": SETTINGS}
+    state = EntropyState(draws=9, skipped_updates=2, parts={"siren": siren, "of another version": {"x": 1}})
     state.save(tmp_path)
     assert EntropyState.load(tmp_path) == state
 
@@ -147,9 +150,22 @@ def test_state_survives_a_round_trip_and_a_failed_write(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        EntropyState(anchor=9.0).save(tmp_path)
+        EntropyState(draws=1).save(tmp_path)
     assert EntropyState.load(tmp_path) == state
     assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+
+
+def test_format_1_is_read(tmp_path):
+    """As version 0.1 wrote it, its checksum taken over the state alone."""
+    state = {
+        "anchor": 0.75, "entropy": 0.5, "measured_under": SETTINGS, "counted_share": 0.9, "draws": 3,
+        "skipped_updates": 1, "guard_scale": 0.25,
+    }  # fmt: skip
+    digest = hashlib.sha256(json.dumps({"state": state}, sort_keys=True).encode()).hexdigest()
+    (tmp_path / STATE_FILE).write_text(json.dumps({"state": state, "sha256": digest}))
+    siren = {"anchor": 0.75, "entropy": 0.5, "measured_under": SETTINGS, "counted_share": 0.9}
+    guard = {"scales": {"siren": 0.25, "entropy_coef": 0.25}}
+    assert EntropyState.load(tmp_path) == EntropyState(3, 1, {"siren": siren, "entropy_guard": guard})
 
 
 def test_a_damaged_state_names_the_file_and_the_way_out(tmp_path):

@@ -3,87 +3,85 @@
 import math
 
 import pytest
-import torch
 
 from trl_entropy import EntropyGRPOConfig
-from trl_entropy.functional.precision import wide, wide_dtype
-from trl_entropy.guard import EntropyGuard, breach, guard_sums, push
-from trl_entropy.step.state import EntropyState
+from trl_entropy.methods.control import Measured
+from trl_entropy.methods.control.guard import EntropyGuard
+from trl_entropy.methods.siren import Siren, SirenState
 
 
-def config(tmp_path, **overrides) -> EntropyGRPOConfig:
-    return EntropyGRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", **overrides)
+def guard(tmp_path, **overrides) -> EntropyGuard:
+    args = EntropyGRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", **overrides)
+    return EntropyGuard().attach(args)
 
 
-def totals(entropy: float) -> dict[str, float]:
-    return {"entropy_total": 10 * entropy, "entropy_tokens": 10.0}
+def measured(entropy: float, step: int = 1, **directions: int) -> Measured:
+    return Measured(step, 0.0, entropy, directions)
 
 
 def test_bounds(tmp_path):
-    args = config(tmp_path, entropy_guard="stop", entropy_guard_low=0.1, entropy_guard_high=2.0)
-    assert [breach(h, args) for h in (0.05, 0.1, 1.0, 2.0, 2.1, math.nan)] == [-1, 0, 0, 0, 1, 0]
-    assert breach(1e9, config(tmp_path, entropy_guard="stop", entropy_guard_low=0.1)) == 0
+    both = guard(tmp_path, entropy_guard="stop", entropy_guard_low=0.1, entropy_guard_high=2.0)
+    assert [both.breach(h) for h in (0.05, 0.1, 1.0, 2.0, 2.1, math.nan)] == [-1, 0, 0, 0, 1, 0]
+    assert guard(tmp_path, entropy_guard="stop", entropy_guard_low=0.1).breach(1e9) == 0
 
 
 @pytest.mark.parametrize(
     ("overrides", "state", "expected"),
     [
-        ({"siren_coef": 1.0}, EntropyState(anchor=1.0, entropy=0.5), 1),
-        ({"siren_coef": 1.0}, EntropyState(anchor=1.0, entropy=1.5), -1),
-        ({"siren_coef": 1.0, "siren_penalty": "lower"}, EntropyState(anchor=1.0, entropy=1.5), 0),
-        ({"siren_coef": 1.0}, EntropyState(), 0),
-        ({"entropy_coef": 0.01}, EntropyState(), 1),
-        ({"siren_coef": 1.0, "entropy_coef": 0.01}, EntropyState(anchor=1.0, entropy=1.5), 0),
+        ({}, SirenState(anchor=1.0, entropy=0.5), 1),
+        ({}, SirenState(anchor=1.0, entropy=1.5), -1),
+        ({"siren_penalty": "lower"}, SirenState(anchor=1.0, entropy=1.5), 0),
+        ({}, SirenState(anchor=1.0, entropy=1.0), 0),
+        ({}, SirenState(), 0),
     ],
 )
-def test_which_way_the_terms_push(tmp_path, overrides, state, expected):
-    assert push(state, config(tmp_path, **overrides)) == expected
+def test_which_way_siren_pushes(tmp_path, overrides, state, expected):
+    args = EntropyGRPOConfig(
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", siren_coef=1.0, **overrides
+    )
+    siren = Siren().attach(args)
+    siren.state = state
+    assert siren.direction() == expected
 
 
-def test_lower_halves_while_out_and_doubles_back_inside(tmp_path, caplog):
-    guard = EntropyGuard(config(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_high=2.0))
-    state, scales = EntropyState(anchor=3.0, entropy=2.5), []
+def test_lower_halves_what_pushes_out_while_out_and_doubles_back_inside(tmp_path, caplog):
+    it = guard(tmp_path, siren_coef=1.0, entropy_coef=0.01, entropy_guard="lower", entropy_guard_high=2.0)
+    scales, names = [], ("siren", "entropy_coef")
     for step, entropy in enumerate((1.0, 2.5, 2.5, 1.0, 1.0, 1.0)):
-        assert guard.check(totals(entropy), state, step) is False
-        scales.append(state.guard_scale)
+        logged = it.step(measured(entropy, step, siren=1, entropy_coef=-1))
+        factors = it.factors(names)
+        assert factors["entropy_coef"] == 1.0 and logged == {"guard/scale": factors["siren"]}
+        scales.append(factors["siren"])
     assert scales == [1.0, 0.5, 0.25, 0.5, 1.0, 1.0]
-    assert len(caplog.records) == 1
-    assert "Step 1: entropy is 2.5 nats, above entropy_guard's [None, 2.0]" in caplog.text
+    assert len(caplog.records) == 1 and "Step 1" in caplog.text
 
 
 def test_a_step_without_a_token_moves_nothing_and_a_long_excursion_can_be_undone(tmp_path):
-    guard = EntropyGuard(config(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_high=2.0))
-    state = EntropyState(anchor=3.0, entropy=2.5)
+    it = guard(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_high=2.0)
     for step in range(2000):
-        guard.check(totals(2.5), state, step)
-    assert state.guard_scale == 2.0**-10
-    guard.check({"entropy_total": 0.0, "entropy_tokens": 0.0}, state, 2000)
-    assert state.guard_scale == 2.0**-10
+        it.step(measured(2.5, step, siren=1))
+    assert it.factors(("siren",)) == {"siren": 2.0**-10}
+    it.step(measured(math.nan, siren=1))
+    assert it.factors(("siren",)) == {"siren": 2.0**-10}
     for step in range(10):
-        guard.check(totals(1.0), state, step)
-    assert state.guard_scale == 1.0
+        it.step(measured(1.0, step, siren=1))
+    assert it.factors(("siren",)) == {"siren": 1.0}
 
 
 def test_lower_leaves_a_term_alone_that_pushes_back(tmp_path, caplog):
-    guard = EntropyGuard(config(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_low=0.2))
-    state = EntropyState(anchor=1.0, entropy=0.1)
-    assert guard.check(totals(0.1), state, 3) is False
-    assert state.guard_scale == 1.0
-    assert "no entropy term pushes that way" in caplog.text
+    it = guard(tmp_path, siren_coef=1.0, entropy_guard="lower", entropy_guard_low=0.2)
+    it.step(measured(0.1, 3, siren=1))
+    assert it.factors(("siren",)) == {"siren": 1.0} and not it.stop
+    assert len(caplog.records) == 1
 
 
-def test_stop(tmp_path, caplog):
-    guard = EntropyGuard(config(tmp_path, entropy_guard="stop", entropy_guard_low=0.2))
-    assert guard.check(totals(0.3), EntropyState(), 3) is False
-    assert guard.check({"entropy_total": 0.0, "entropy_tokens": 0.0}, EntropyState(), 4) is False
-    assert guard.check(totals(0.1), EntropyState(), 5) is True
-    assert "The run stops here" in caplog.text
-
-
-def test_sums_count_no_padding():
-    entropy = torch.tensor([[1.0, 2.0, math.nan], [4.0, 1e9, math.nan]])
-    sums = guard_sums(entropy, torch.tensor([[1, 1, 0], [1, 0, 0]]).bool())
-    assert (sums["entropy_total"].item(), sums["entropy_tokens"].item()) == (7.0, 3)
+def test_stop(tmp_path):
+    it = guard(tmp_path, entropy_guard="stop", entropy_guard_low=0.2)
+    stops = []
+    for entropy in (0.3, math.nan, 0.1):
+        it.step(measured(entropy))
+        stops.append(it.stop)
+    assert stops == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -94,15 +92,8 @@ def test_sums_count_no_padding():
         ({"entropy_guard_low": 0.1}, "entropy_guard_low=0.1 was given but entropy_guard is not set"),
         ({"entropy_guard": "stop", "entropy_guard_low": 2.0, "entropy_guard_high": 1.0}, "above entropy_guard_low"),
         ({"entropy_guard": "lower", "entropy_guard_low": 0.1}, "no coefficient to lower"),
-        ({"reward_timeout": 0.0}, "reward_timeout=0.0 is not allowed"),
     ],
 )
-def test_arguments_that_make_no_sense(tmp_path, overrides, message):
+def test_what_the_guard_refuses(tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message):
-        config(tmp_path, **overrides)
-
-
-def test_a_device_without_float64_gets_float32():
-    assert wide_dtype(torch.device("mps")) == torch.float32
-    assert wide_dtype(torch.device("cuda")) == torch.float64
-    assert wide(torch.ones(2, dtype=torch.bfloat16)).dtype == torch.float64
+        guard(tmp_path, **overrides)

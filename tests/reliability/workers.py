@@ -74,6 +74,11 @@ class MortalTrainer(EntropyGRPOTrainer):
         super()._save_checkpoint(model, trial)
 
 
+def state_of(trainer) -> dict[str, Any]:
+    """All that a checkpoint would remember."""
+    return {**vars(trainer._entropy_state), "parts": {part.key: vars(part.state) for part in trainer.methods}}
+
+
 def run(payload: dict[str, Any]) -> dict[str, Any]:
     """Train, perhaps resume, perhaps die."""
     trainer = make_trainer(payload, MortalTrainer, **ALIGNED)
@@ -81,7 +86,7 @@ def run(payload: dict[str, Any]) -> dict[str, Any]:
     trainer.train(resume_from_checkpoint=payload.get("resume"))
     return {
         **record(trainer),
-        "state": vars(trainer._entropy_state),
+        "state": state_of(trainer),
         "rng": torch.random.get_rng_state(),
         "controller": (trainer.entropy_coef, trainer._last_world_entropy),
     }
@@ -121,10 +126,17 @@ class FaultyTrainer(EntropyGRPOTrainer):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.penalised: list[int] = []
+        for method in self.methods:
+            loss = method.loss
+            if method.key == "kl_cov":
+                method.loss = lambda micro, loss=loss: self._noted(loss(micro))
+            if method.key == "siren":
+                method.loss = lambda micro, loss=loss: loss(self._spoiled(micro))
 
-    def _kl_cov_loss(self, micro):
-        self.penalised.append(self.state.global_step)
-        return super()._kl_cov_loss(micro)
+    def _noted(self, penalty):
+        if penalty is not None:
+            self.penalised.append(self.state.global_step)
+        return penalty
 
     def _guilty(self) -> bool:
         last = self.accelerator.process_index == self.accelerator.num_processes - 1
@@ -134,12 +146,11 @@ class FaultyTrainer(EntropyGRPOTrainer):
         loss = super()._compute_loss(model, inputs)
         return loss * self.value if self._guilty() and not self.in_entropy else loss
 
-    def _siren_loss(self, micro):
+    def _spoiled(self, micro):
         if self._guilty() and self.in_entropy:
-            micro.nucleus_entropy = torch.cat(
-                [micro.nucleus_entropy[:, :1] * self.value, micro.nucleus_entropy[:, 1:]], dim=1
-            )
-        return super()._siren_loss(micro)
+            whole = micro.head["nucleus_entropy"]
+            micro.head = {**micro.head, "nucleus_entropy": torch.cat([whole[:, :1] * self.value, whole[:, 1:]], dim=1)}
+        return micro
 
 
 def faulty(payload: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +168,7 @@ def faulty(payload: dict[str, Any]) -> dict[str, Any]:
     seconds = time.monotonic() - started
     log = trainer.state.log_history
     facts = {"error": error, "seconds": seconds, "log": log, "penalised": trainer.penalised}
-    return {**record(trainer), **facts, "state": vars(trainer._entropy_state)}
+    return {**record(trainer), **facts, "state": state_of(trainer)}
 
 
 class FullDisk(EntropyGRPOTrainer):

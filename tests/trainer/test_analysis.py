@@ -10,6 +10,7 @@ from tests.trainer.rig import make_trainer
 from trl_entropy import metrics
 from trl_entropy.callbacks.law_forecast import EntropyLawCallback
 from trl_entropy.functional import token_covariance
+from trl_entropy.step.observer import Observer
 
 
 METHODS = (
@@ -33,13 +34,12 @@ def weights(trainer) -> torch.Tensor:
 def test_the_token_map_shows_what_the_loss_did(arguments, dataset, given):
     trainer = make_trainer(arguments(**given, log_token_map=3, log_token_map_steps=2), dataset)
     seen = []
-    record = trainer._record_tokens
 
-    def spy(micro):
-        seen.append((trainer.state.global_step + 1, micro))
-        record(micro)
+    class Spy(Observer):
+        def after_loss(self, step, micro, marks):
+            seen.append((step, micro))
 
-    trainer._record_tokens = spy
+    trainer.observe(Spy())
     trainer.train()
     found = rows(trainer, "token_map.jsonl")
     wanted = [step for step in range(1, trainer.state.global_step + 1) if step == 1 or step % 2 == 0]
@@ -48,19 +48,17 @@ def test_the_token_map_shows_what_the_loss_did(arguments, dataset, given):
     first = seen[0][1]
     row, counted = found[0], first.mask[0]
     assert row["entropy"] == pytest.approx(first.entropy[0][counted].tolist(), abs=1e-4)
-    covariance = (
-        first.covariance
-        if first.covariance is not None
-        else token_covariance(first.logps, first.advantages, first.mask)
-    )
+    chosen = {name: value for of in first.chosen.values() for name, value in of.items()}
+    covariance = chosen.get("covariance", token_covariance(first.logps, first.advantages, first.mask))
     assert row["covariance"] == pytest.approx(covariance[0][counted].tolist(), abs=1e-4)
     assert ("kept" in row) == ("siren_coef" in given)
-    for key, switch in (("clipped", "clip_cov_ratio"), ("penalised", "kl_cov_ratio")):
+    for key, method in (("clipped", "clip_cov"), ("penalised", "kl_cov")):
+        switch = f"{method}_ratio"
         marked = [row for row in found if key in row]
         assert bool(marked) == (switch in given)
         for row in marked[::3]:  # the first completion of a snapshot
             micro = next(micro for step, micro in seen if step == row["step"])
-            assert row[key] == micro.selected[0][micro.mask[0]].nonzero().squeeze(-1).tolist()
+            assert row[key] == micro.chosen[method]["selected"][0][micro.mask[0]].nonzero().squeeze(-1).tolist()
     if "kl_cov_ratio" in given:
         assert "penalised" not in found[0]  # nothing is penalised before the policy has moved
 

@@ -21,9 +21,11 @@ def state_of(folder: Path) -> dict:
     return json.loads((folder / STATE_FILE).read_text())["state"]
 
 
-def edit_state(folder: Path, **changes) -> None:
+def edit_state(folder: Path, **parts) -> None:
+    """Change what a checkpoint remembers of a method or controller."""
     state = EntropyState.load(folder)
-    vars(state).update(changes)
+    for key, changes in parts.items():
+        state.parts[key] = {**state.parts.get(key, {}), **changes}
     state.save(folder)
 
 
@@ -31,12 +33,12 @@ def test_a_lowered_coefficient_is_whole_again_without_the_guard(arguments, datas
     first = make_trainer(arguments(siren_coef=0.5, max_steps=2, **SAVING), dataset)
     first.train()
     checkpoint = Path(first.args.output_dir) / "checkpoint-2"
-    edit_state(checkpoint, guard_scale=0.25, anchor=5.0)
+    edit_state(checkpoint, entropy_guard={"scales": {"siren": 0.25, "entropy_coef": 0.25}}, siren={"anchor": 5.0})
     resumed = make_trainer(arguments(siren_coef=0.5, max_steps=3, **SAVING), dataset)
     resumed.train(resume_from_checkpoint=str(checkpoint))
     row = next(row for row in resumed.state.log_history if row.get("step") == 3)
     assert row["siren/penalty"] == pytest.approx(0.5 * (row["siren/entropy"] - 5.0) ** 2, rel=1e-4)
-    assert "so they are whole again" in caplog.text
+    assert "holds the state of 'entropy_guard', which is off in this run" in caplog.text
 
 
 def test_a_lowered_coefficient_stays_lowered_under_the_guard(arguments, dataset):
@@ -47,7 +49,7 @@ def test_a_lowered_coefficient_stays_lowered_under_the_guard(arguments, dataset)
     first = make_trainer(arguments(**guarded, max_steps=2), dataset)
     first.train()
     checkpoint = Path(first.args.output_dir) / "checkpoint-2"
-    edit_state(checkpoint, guard_scale=0.25, anchor=5.0)
+    edit_state(checkpoint, entropy_guard={"scales": {"siren": 0.25, "entropy_coef": 0.25}}, siren={"anchor": 5.0})
     resumed = make_trainer(arguments(**guarded, max_steps=3), dataset)
     bonus = []
     compute = resumed._compute_loss
@@ -65,16 +67,16 @@ def test_an_anchor_survives_a_stretch_without_siren(arguments, dataset, caplog):
     first = make_trainer(arguments(**tuned, max_steps=2, **SAVING), dataset)
     first.train()
     run = Path(first.args.output_dir)
-    anchor = state_of(run / "checkpoint-2")["anchor"]
+    anchor = state_of(run / "checkpoint-2")["parts"]["siren"]["anchor"]
     without = make_trainer(arguments(clip_cov_ratio=0.1, max_steps=4, **SAVING), dataset)
     without.train(resume_from_checkpoint=str(run / "checkpoint-2"))
-    assert state_of(run / "checkpoint-4")["anchor"] == anchor
+    assert state_of(run / "checkpoint-4")["parts"]["siren"]["anchor"] == anchor
     again = make_trainer(arguments(**tuned, max_steps=6, **SAVING), dataset)
     again.train(resume_from_checkpoint=str(run / "checkpoint-4"))
-    assert state_of(run / "checkpoint-6")["anchor"] == anchor
+    assert state_of(run / "checkpoint-6")["parts"]["siren"]["anchor"] == anchor
     other = make_trainer(arguments(siren_coef=0.5, max_steps=6, **SAVING), dataset)
     other.train(resume_from_checkpoint=str(run / "checkpoint-4"))
-    assert state_of(run / "checkpoint-6")["anchor"] != anchor
+    assert state_of(run / "checkpoint-6")["parts"]["siren"]["anchor"] != anchor
     assert "the two do not compare" in caplog.text.replace("\n", " ")
 
 
@@ -86,7 +88,7 @@ def test_the_state_is_saved_with_the_model_alone(arguments, dataset, caplog):
     assert flaw(checkpoint) is None
     resumed = make_trainer(arguments(siren_coef=0.5, max_steps=3, **SAVING), dataset)
     resumed.train(resume_from_checkpoint=str(checkpoint))
-    assert resumed._entropy_state.anchor == first._entropy_state.anchor
+    assert resumed.methods[0].state.anchor == first.methods[0].state.anchor
     assert "holds no entropy state" not in caplog.text
 
 
@@ -117,8 +119,9 @@ def test_a_failed_train_leaves_nothing_to_the_next(arguments, dataset):
     with pytest.raises(RewardError):
         trainer.train()
     counted = []
-    close = trainer._close_siren
-    trainer._close_siren = lambda totals: (counted.append(totals["sequences"]), close(totals))
+    siren = trainer.methods[0]
+    close = siren.close
+    siren.close = lambda totals: (counted.append(totals["sequences"]), close(totals))[1]
     trainer.train()
     assert len(set(counted)) == 1, counted
 
@@ -158,12 +161,13 @@ def test_the_share_that_counts_is_an_average_over_steps(arguments, dataset):
     totals = {
         "sequence_entropy": 2.0, "sequences": 8.0, "kept": 8.0, "tokens": 80.0, "nucleus_size": 99.0,
     }  # fmt: skip
-    trainer._close_siren({**totals, "sequences_counted": 4.0})
-    assert trainer._entropy_state.counted_share == 0.5
-    trainer._close_siren({**totals, "sequences_counted": 8.0})
-    assert trainer._entropy_state.counted_share == pytest.approx(0.9 * 0.5 + 0.1 * 1.0)
-    trainer._close_siren({**totals, "sequences_counted": 0.0})  # nothing was measured: nothing changes
-    assert trainer._entropy_state.counted_share == pytest.approx(0.55)
+    siren = trainer.methods[0]
+    siren.close({**totals, "sequences_counted": 4.0})
+    assert siren.state.counted_share == 0.5
+    siren.close({**totals, "sequences_counted": 8.0})
+    assert siren.state.counted_share == pytest.approx(0.9 * 0.5 + 0.1 * 1.0)
+    siren.close({**totals, "sequences_counted": 0.0})  # nothing was measured: nothing changes
+    assert siren.state.counted_share == pytest.approx(0.55)
 
 
 def test_clip_cov_leaves_alone_what_two_sided_clipping_silences(arguments, dataset):
@@ -174,7 +178,8 @@ def test_clip_cov_leaves_alone_what_two_sided_clipping_silences(arguments, datas
     batch["old_per_token_logps"] = batch["old_per_token_logps"] - 1.0  # every ratio is e
     batch["advantages"] = -batch["advantages"].abs()
     chosen = []
-    silence = trainer._select_in_micro_batch
-    trainer._select_in_micro_batch = lambda micro: (silence(micro), chosen.append(micro.selected))
+    method = trainer.methods[0]
+    select_tokens = method.select
+    method.select = lambda *args: chosen.append(found := select_tokens(*args)) or found
     step_gradient(trainer, select(trainer, batch), 1)
-    assert chosen and not chosen[0].any()
+    assert chosen and not chosen[0]["selected"].any()

@@ -16,7 +16,7 @@ from .card_figures import figures_section, model_index
 
 
 if TYPE_CHECKING:
-    from ..grpo import EntropyGRPOTrainer
+    from ..grpo_trainer import EntropyGRPOTrainer
 
 
 SIREN = {

@@ -13,7 +13,7 @@ from .upload import DESTINATION_FILE, staged
 
 
 if TYPE_CHECKING:
-    from ..grpo import EntropyGRPOTrainer
+    from ..grpo_trainer import EntropyGRPOTrainer
 
 
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*.bin", "adapter_model.bin")

@@ -52,6 +52,14 @@ class Paper:
         )
 
 
+class Declared(str):
+    """An argument's help, and on it what else is declared: argparse is handed all metadata, and takes help alone."""
+
+    allowed: Callable[[Any], bool]
+    wanted: str
+    paper: Any
+
+
 def argument(
     default: Any,
     help: str,
@@ -68,7 +76,9 @@ def argument(
         wanted: what may be given, for the error and the documentation, such as "a fraction in [0, 1)".
         paper: the paper's value.
     """
-    return field(default=default, metadata={"help": help, "allowed": allowed, "wanted": wanted, "paper": paper})
+    declared = Declared(help)
+    declared.allowed, declared.wanted, declared.paper = allowed, wanted, paper
+    return field(default=default, metadata={"help": declared})
 
 
 @dataclass

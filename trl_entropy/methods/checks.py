@@ -22,12 +22,12 @@ def check_methods(args: Any) -> None:
 
 def check_ranges(args: Any, arguments: type) -> None:
     """Every field of a dataclass of arguments against what it declares as allowed."""
-    for declared in fields(arguments):
-        if "allowed" in declared.metadata:
-            require(args, declared.name, declared.metadata["allowed"], declared.metadata["wanted"])
+    for field in fields(arguments):
+        declared = field.metadata["help"]
+        require(args, field.name, declared.allowed, declared.wanted, declared.paper)
 
 
-def require(args: Any, name: str, allowed: Any, wanted: str) -> None:
+def require(args: Any, name: str, allowed: Any, wanted: str, paper: Any = None) -> None:
     """Raise `ValueError` unless an argument has an allowed value."""
     value = getattr(args, name)
     try:
@@ -35,7 +35,8 @@ def require(args: Any, name: str, allowed: Any, wanted: str) -> None:
     except (TypeError, ValueError):
         fits = False
     if not fits:
-        raise ValueError(f"{name}={value!r} is not allowed; give {wanted}.")
+        paper = "" if paper is None else f" (the paper: {paper})"
+        raise ValueError(f"{name}={value!r} is not allowed; give {wanted}{paper}.")
 
 
 def refuse_inert(args: Any, name: str, switch: str) -> None:

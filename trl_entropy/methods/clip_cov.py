@@ -56,7 +56,7 @@ class ClipCov(CovarianceMethod):
     def check(cls, args: Any) -> None:
         if args.clip_cov_high <= args.clip_cov_low:
             raise ValueError(
-                f"clip_cov_high={args.clip_cov_high} is not allowed; give a number above clip_cov_low="
+                f"clip_cov_high={args.clip_cov_high} is not allowed; give a number above clip_cov_low, which is "
                 f"{args.clip_cov_low}."
             )
         if args.scale_rewards == "none" and args.clip_cov_low >= 1:

@@ -11,7 +11,7 @@ from .data import ColumnArguments
 
 
 if TYPE_CHECKING:
-    from ..grpo import EntropyGRPOTrainer
+    from ..grpo_trainer import EntropyGRPOTrainer
 
 
 @dataclass

@@ -22,7 +22,7 @@ from .monitors import MonitorArguments, add_monitors, check_monitors, heldout
 
 
 if TYPE_CHECKING:
-    from ..grpo import EntropyGRPOTrainer
+    from ..grpo_trainer import EntropyGRPOTrainer
 
 
 @dataclass
@@ -138,7 +138,7 @@ class Inputs:
         Raises:
             PushFailedError: when everything is saved in `output_dir` but could not be pushed to the Hub.
         """
-        from ..grpo import EntropyGRPOTrainer
+        from ..grpo_trainer import EntropyGRPOTrainer
 
         script, args, model = self.script, self.args, self.model
         rewards: list = [script.reward_model_name_or_path] if script.reward_model_name_or_path else []

@@ -1,6 +1,6 @@
 """Controllers: what moves a coefficient from one optimizer step to the next. The registration is this tuple."""
 
-from .base import BONUS, Controller, Measured
+from .controller import BONUS, Controller, Measured
 from .guard import EntropyGuard
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ...metrics import Metric
 from ..base import argument
-from .base import Controller, Measured
+from .controller import Controller, Measured
 
 
 logger = logging.getLogger(__name__)
