@@ -185,6 +185,7 @@ class Method:
         coefficient: the argument that a controller scales through `gain`; None if there is none.
         reads: what `select` needs at scoring time, of {"logps", "entropy", "head"}.
         per_token: whether it gives the tokens of one completion different advantages.
+        answers: what it answers, where several methods answer the same and exclude each other.
         replaces_advantage: whether `group_advantages` ignores the advantages it is given.
     """
 
@@ -201,6 +202,7 @@ class Method:
     reads: ClassVar[frozenset[str]] = frozenset()
     per_token: ClassVar[bool] = False
     replaces_advantage: ClassVar[bool] = False
+    answers: ClassVar[str] = ""
     Arguments: ClassVar[type] = NoArguments
     State: ClassVar[type] = NoState
 

@@ -1,10 +1,12 @@
 """What a configuration refuses, whatever the method: numbers out of range, settings without effect, contradictions."""
 
 from dataclasses import fields
+from itertools import combinations
 from typing import Any
 
 from . import CONTROLLERS, METHODS, coefficients, controllers_on, methods_on
 from .base import defaults, overrides
+from .described import excluded
 
 
 def check_methods(args: Any) -> None:
@@ -64,10 +66,13 @@ def _check_inert(args: Any) -> None:
 
 
 def _check_combination(args: Any, on: tuple[Any, ...]) -> None:
-    replacing = [method for method in on if method.replaces_advantage]
-    _check_one(args, replacing, "each replaces the advantages of a prompt, so that the last would undo the others")
-    covariance = [method for method in on if method.key in ("clip_cov", "kl_cov")]
-    _check_one(args, covariance, "they are two answers to the same tokens")
+    for first, second in combinations(on, 2):
+        why = excluded(first, second)
+        if why:
+            given = " and ".join(f"{method.switch}={getattr(args, method.switch)}" for method in (first, second))
+            raise ValueError(
+                f"{given} were both given, but {why}. Set one of them; `trl-entropy methods` lists what combines."
+            )
     if args.importance_sampling_level == "sequence":
         for method in (method for method in on if method.per_token):
             raise ValueError(
@@ -81,12 +86,3 @@ def _check_combination(args: Any, on: tuple[Any, ...]) -> None:
                 f"{method.switch} was given with multi_objective_aggregation={args.multi_objective_aggregation!r}, "
                 f"where a completion has no single reward. {method.name} needs 'sum_then_normalize'."
             )
-
-
-def _check_one(args: Any, methods: list[Any], why: str) -> None:
-    if len(methods) > 1:
-        given = " and ".join(f"{method.switch}={getattr(args, method.switch)}" for method in methods)
-        raise ValueError(
-            f"{given} were both given, but {why}. Set one of them; either combines with the other methods "
-            "(`trl-entropy methods` lists what combines)."
-        )

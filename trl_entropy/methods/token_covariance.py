@@ -61,6 +61,7 @@ class CovarianceMethod(Method):
     paper = PAPER
     metrics = METRICS
     reads = frozenset({"logps"})
+    answers = "which tokens of high covariance are held back"
 
     def choose(
         self, covariance: torch.Tensor, tokens: int, view: View, mask: torch.Tensor, scope: Scope
