@@ -5,11 +5,12 @@ from typing import Any
 from .base import Group, Method, Micro, Paper, View, argument, overrides
 from .clip_cov import ClipCov
 from .control import BONUS, CONTROLLERS, Controller, Measured
+from .entropy_adv import EntropyAdv
 from .kl_cov import KLCov
 from .siren import Siren
 
 
-METHODS: tuple[type[Method], ...] = (Siren, ClipCov, KLCov)
+METHODS: tuple[type[Method], ...] = (Siren, ClipCov, KLCov, EntropyAdv)
 # Bases of the configuration: every argument is declared in the file that reads it
 ARGUMENTS: tuple[type, ...] = tuple(part.Arguments for part in (*METHODS, *CONTROLLERS))
 
