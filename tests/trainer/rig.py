@@ -49,7 +49,7 @@ def with_old_logps(trainer, batch: dict, shift: float = 0.3) -> dict:
 
 def select(trainer, batch: dict) -> dict:
     """What the trainer adds to the batch at scoring time, with TRL's generation replaced by `batch`."""
-    rewards = batch["advantages"].unsqueeze(-1)  # no two alike, so that every prompt has a gradient
+    rewards = (batch["advantages"] > 0).float().unsqueeze(-1)
     with (
         mock.patch.object(GRPOTrainer, "_generate_and_score_completions", return_value=dict(batch)),
         mock.patch.object(trainer, "_rewards", rewards, create=True),

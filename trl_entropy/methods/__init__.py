@@ -5,12 +5,44 @@ from typing import Any
 from .base import Group, Method, Micro, Paper, View, argument, overrides
 from .clip_cov import ClipCov
 from .control import BONUS, CONTROLLERS, Controller, Measured
+from .entrocraft import Entrocraft
 from .entropy_adv import EntropyAdv
 from .kl_cov import KLCov
+from .maxrl import MaxRL
+from .pass_at_k import PassAtK
+from .pos_reweight import PosReweight
+from .quantile_baseline import QuantileBaseline
+from .random_clip import RandomClip
+from .repo import Repo
 from .siren import Siren
+from .stare import Stare
+from .steer import Steer
+from .ucpo import UCPO
+from .unlikeliness import Unlikeliness
+from .w_reinforce import WReinforce
 
 
-METHODS: tuple[type[Method], ...] = (Siren, ClipCov, KLCov, EntropyAdv)
+METHODS: tuple[type[Method], ...] = (
+    # the advantages of a prompt
+    MaxRL,
+    PassAtK,
+    QuantileBaseline,
+    Unlikeliness,
+    WReinforce,
+    UCPO,
+    # the weight of a token or a sign
+    EntropyAdv,
+    Repo,
+    Steer,
+    Stare,
+    PosReweight,
+    Entrocraft,
+    ClipCov,
+    RandomClip,
+    # terms of the loss
+    Siren,
+    KLCov,
+)
 # Bases of the configuration: every argument is declared in the file that reads it
 ARGUMENTS: tuple[type, ...] = tuple(part.Arguments for part in (*METHODS, *CONTROLLERS))
 

@@ -14,6 +14,7 @@ class attributes; configuration, checks, command line, documentation, model card
 | the end of an optimizer step | `sums`, then `close` |
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
@@ -108,6 +109,12 @@ class Group:
     logps: torch.Tensor | None = None
     lengths: torch.Tensor | None = None
     progress: float = 0.0
+
+    @property
+    def mean_logps(self) -> torch.Tensor:
+        """Mean log-probability of a completion's tokens, (P, N), nats; for a method that reads them."""
+        assert self.logps is not None and self.lengths is not None, "a method that reads logps says so in `needs`"
+        return self.logps / self.lengths.clamp(min=1)
 
 
 @dataclass
@@ -296,6 +303,16 @@ class Method:
     def numbers(self) -> dict[str, float]:
         """What controllers may aim at, such as an anchor."""
         return {}
+
+
+def unused_scale(method: type[Method], args: Any) -> None:
+    """Warn of a `scale_rewards` that was set, where the method's advantages leave it without effect."""
+    if args.scale_rewards != "group":
+        warnings.warn(
+            f"scale_rewards={args.scale_rewards!r} has no effect: {method.name} has its own scale for the "
+            "advantages of a "
+            "prompt. Leave scale_rewards out."
+        )
 
 
 def overrides(method: Method | type[Method], hook: str) -> bool:
