@@ -65,6 +65,7 @@ class EntropyControl(FaultTolerance):
         self._controls = bool(self.methods or self.controllers)
         self._observes = self._controls or args.log_entropy_details
         self._head = self._add_head()
+        self._apply_gains()  # a controller may begin elsewhere than at 1
         for method in self.methods:
             self.epsilon_low, self.epsilon_high = method.clip(self.epsilon_low, self.epsilon_high)
         self.add_callback(SkipNonFiniteUpdates(self))
@@ -278,7 +279,8 @@ class EntropyControl(FaultTolerance):
         numbers = {name: value for method in self.methods for name, value in method.numbers().items()}
         names = coefficients(self.args, self.methods)
         moves = {name: directions[name] for name in names}
-        measured = Measured(self.state.global_step + 1, self._progress, entropy, moves, numbers)
+        step = self.state.global_step + 1
+        measured = Measured(step, step / max(self.state.max_steps, 1), entropy, moves, numbers)
         for controller in self.controllers:
             self.log_numbers(controller.step(measured))
             if controller.stop:

@@ -18,7 +18,14 @@ def check_methods(args: Any) -> None:
     _check_combination(args, on)
     for method in on:
         method.check(args)
-    for controller in controllers_on(args):
+    controllers = controllers_on(args)
+    holding = [controller for controller in controllers if controller.answers]
+    if len(holding) > 1:
+        given = " and ".join(controller.switch for controller in holding)
+        raise ValueError(
+            f"{given} were both given, but they are two answers to {holding[0].answers}. Set one of them."
+        )
+    for controller in controllers:
         controller.check(args, coefficients(args, on))
 
 

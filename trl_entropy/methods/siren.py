@@ -263,4 +263,5 @@ class Siren(Method):
         return -1 if gap < 0 and self.args.siren_penalty == "two_sided" else 0
 
     def numbers(self) -> dict[str, float]:
-        return {} if self.state.anchor is None else {"anchor": self.state.anchor}
+        numbers = {"anchor": self.state.anchor, "siren": self.state.entropy}
+        return {name: value for name, value in numbers.items() if value is not None}

@@ -41,6 +41,7 @@ class Controller:
     name: ClassVar[str]
     switch: ClassVar[str]
     paper: ClassVar[Paper | None] = None
+    answers: ClassVar[str] = ""
     summary: ClassVar[tuple[str, str, str]]
     metrics: ClassVar[tuple[Metric, ...]] = ()
     example: ClassVar[Mapping[str, Any]] = {}
