@@ -24,8 +24,8 @@ class HeadHandle:
     """Handle on a model whose fused head can measure more than TRL asks of it.
 
     Inside `with head.measuring():` a call `model(..., labels=labels, fused_lm_head=True)` returns, in `entropy`,
-    `1 + len(head.channels)` channels (B, T, C), 0 where the label is -100: the full entropy (nats, with gradient), then
-    those that `channels` names. Outside it the model behaves as TRL left it.
+    `1 + len(head.channels)` channels (B, T, C), 0 where the label is -100: the full entropy (nats, with gradient),
+    then those that `channels` names. Outside it the model behaves as TRL left it.
 
     | channel | what | gradient |
     |---|---|---|

@@ -74,8 +74,8 @@ def dense_log_probs(
         second is 0 in a vocabulary of one). Under autocast the product is taken in the autocast dtype.
         A set is not differentiated: `d entropy / dz_j` is `-q_j (log q_j + entropy)` inside it and 0 outside, and
         `d log_mass / dz_j` is `q_j - p_j` inside and `-p_j` outside. A token with logit `-inf` has probability 0, adds
-        0 to every entropy and is in no nucleus. A row with a NaN or `+inf` logit, or with `-inf` only, gives NaN in all
-        results, and size 0.
+        0 to every entropy and is in no nucleus. A row with a NaN or `+inf` logit, or with `-inf` only, gives NaN in
+        every result, and size 0.
 
     Raises:
         ValueError: shapes that do not match, `top_p`, `temperature`, `nucleus` or `softcap` outside what is allowed,
@@ -112,7 +112,8 @@ def dense_log_probs(
     if return_nucleus_size:
         outputs.append(size.masked_fill(broken, 0))
     for one in sets:
-        kept = z.masked_fill(~one.mask(z.detach()), -math.inf)
+        inside = one.mask(z.detach()) | broken.unsqueeze(-1)  # all of a broken row, so that its gradient is NaN too
+        kept = z.masked_fill(~inside, -math.inf)
         outputs += [kept.logsumexp(-1) - z.logsumexp(-1), _entropy(kept)]
     if return_top_two:
         p = z.detach().softmax(-1)

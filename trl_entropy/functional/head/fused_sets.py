@@ -1,7 +1,7 @@
 """Sets of words beside the nucleus, in a tile of logits: where they end, what they hold, and their gradient.
 
-In torch, on every device. A CPU takes the cut-off of most min-p sets from a few largest logits and that of a count from
-a histogram, row by row; an accelerator reads all rows at once and never waits for the host.
+In torch, on every device. A CPU takes the cut-off of most min-p sets from a few largest logits, and that of a count
+from a histogram, row by row; an accelerator reads all rows at once and never waits for the host.
 """
 
 import torch
@@ -9,7 +9,7 @@ import torch
 from ..precision import wide
 from .cutoff import BINS, FLOOR, between, block_sum, cut_after
 from .rows import Rows, SetRows, Settings
-from .sets import MinP, WordSet
+from .sets import MinP
 
 
 # Of each row: what is strictly above `value` is inside, and `taken` words at it; then `cut` and `last` of `SetRows`
@@ -100,6 +100,17 @@ def set_factor(
             term = inside.sub_(1).mul_(c).sub_(c * one.log_mass.expm1().unsqueeze(1))
             factor = term if factor is None else factor.add_(term)
     return factor
+
+
+def set_gradient(
+    z: torch.Tensor, known: Rows, gradients: tuple[torch.Tensor | None, ...], settings: Settings
+) -> torch.Tensor:
+    """The sets' gradients by the products whose logits are `z`, where at least one is asked for; `z` is lost."""
+    factor = set_factor(z, known, gradients, settings.slope)
+    assert factor is not None
+    if settings.softcap is not None:
+        factor *= 1 - (z * (settings.temperature / settings.softcap)).square_()
+    return factor.mul_(z.sub_(known.highest.unsqueeze(1)).exp_())
 
 
 def _settle_min_p(

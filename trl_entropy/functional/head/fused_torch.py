@@ -36,8 +36,8 @@ def fold_tile(
         out: n rows to fill.
     """
     x_buffer, e_buffer = _buffers(tile, settings, 2)
-    for rows in _slices(tile, x_buffer):
-        z = _transform(tile[rows], vocab, bias, settings)
+    for rows in few_rows(tile, settings):
+        z = logits(tile[rows], vocab, bias, settings)
         x, e = x_buffer[: len(z)], e_buffer[: len(z)]
         here = out[rows]
         in_range = (targets[rows] >= 0) & (targets[rows] < vocab)
@@ -119,8 +119,8 @@ def unfold_tile(
         d = -slope * on_nucleus / known.nucleus.mass
         c = -d * known.nucleus.mean
 
-    for rows in _slices(tile, e_buffer):
-        z = _transform(tile[rows], vocab, bias, settings)
+    for rows in few_rows(tile, settings):
+        z = logits(tile[rows], vocab, bias, settings)
         e, factor = e_buffer[: len(z)], inside_buffer[: len(z)]
         capped = 1 - (z * (settings.temperature / settings.softcap)).square_() if settings.softcap else None
         of_sets = set_factor(z, known[rows], tuple(None if g is None else g[rows] for g in on_sets), slope)
@@ -151,7 +151,7 @@ def unfold_tile(
         tile[rows] = e
 
 
-def _transform(product: torch.Tensor, vocab: int, bias: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+def logits(product: torch.Tensor, vocab: int, bias: torch.Tensor | None, settings: Settings) -> torch.Tensor:
     """Products to logits, in the result's dtype (in place where that is the tile's), the padding set to -inf."""
     if bias is not None:
         product[:, :vocab] += bias
@@ -166,11 +166,13 @@ def _transform(product: torch.Tensor, vocab: int, bias: torch.Tensor | None, set
     return z
 
 
-def _buffers(tile: torch.Tensor, settings: Settings, count: int) -> list[torch.Tensor]:
+def few_rows(tile: torch.Tensor, settings: Settings) -> list[slice]:
+    """The tile's rows, as many at a time as a working buffer holds."""
     size = BUFFER_BYTES if many_small_steps_are_cheap(tile.device) else ACCELERATOR_BUFFER_BYTES
     rows = max(1, size // (tile.shape[1] * settings.result.itemsize))
-    return [tile.new_empty(min(rows, len(tile)), tile.shape[1], dtype=settings.result) for _ in range(count)]
+    return [slice(start, start + rows) for start in range(0, len(tile), rows)]
 
 
-def _slices(tile: torch.Tensor, buffer: torch.Tensor) -> list[slice]:
-    return [slice(start, start + len(buffer)) for start in range(0, len(tile), len(buffer))]
+def _buffers(tile: torch.Tensor, settings: Settings, count: int) -> list[torch.Tensor]:
+    first = next(iter(few_rows(tile, settings)), slice(0, 0))
+    return [torch.empty_like(tile[first], dtype=settings.result) for _ in range(count)]

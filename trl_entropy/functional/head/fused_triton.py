@@ -1,5 +1,8 @@
 """The fused head's tiles as Triton kernels: one program a row folds it, and another one finds its nucleus.
 
+Further sets of words have no kernel: a second pass in torch over the tile, on the device, measures them and adds their
+gradient. It never waits for the host.
+
 `TRITON_INTERPRET=1`, set before this module is imported, runs them on CPU tensors.
 """
 
@@ -11,6 +14,9 @@ import math
 import torch
 import triton
 
+from .cutoff import block_sum
+from .fused_sets import find_sets, set_gradient
+from .fused_torch import few_rows, logits
 from .rows import Rows, Settings
 from .triton_kernels import find_nucleus_kernel, fold_kernel, unfold_kernel
 
@@ -60,6 +66,11 @@ def fold_tile(
             num_warps=8,  # with 4 the accumulators take every register of a thread
             **shared,
         )
+    if settings.sets or settings.top_two:
+        for rows in few_rows(tile, settings):
+            z, highest = logits(tile[rows], vocab, None, settings), out.highest[rows]
+            total = block_sum((z - highest.unsqueeze(1)).exp_())
+            find_sets(z, None, highest, total, vocab, settings, out[rows])
 
 
 def unfold_tile(
@@ -74,7 +85,14 @@ def unfold_tile(
     """Overwrite a tile of products with their gradient; formula and arguments as in `fused_torch.unfold_tile`."""
     if bias is not None:
         tile[:, :vocab] += bias
-    on_target, on_entropy, on_nucleus = gradients
+    on_target, on_entropy, on_nucleus, *on_sets = gradients
+    if any(gradient is not None for gradient in on_sets):
+        for rows in few_rows(tile, settings):
+            z = logits(tile[rows].clone(), vocab, None, settings)
+            here, known_here = tuple(None if g is None else g[rows] for g in gradients), known[rows]
+            unfold_tile(tile[rows], vocab, None, targets[rows], settings, known_here, here[:3])
+            tile[rows] += set_gradient(z, known_here, here[3:], settings)
+        return
     unused = known.mass
     unfold_kernel[(len(tile), triton.cdiv(vocab, BLOCK))](
         tile,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
@@ -42,7 +42,7 @@ class Settings:
 
 @dataclass
 class SetRows:
-    """A set of words a token: scalars, each `(N,)`. Word `j` is inside if `z_j > cut`, or `z_j == cut` and `j <= last`.
+    """A set of words a token, in scalars `(N,)`. Word `j` is inside if `z_j > cut`, or `z_j == cut` and `j <= last`.
 
     `cut` lies halfway between the lowest logit inside and the highest outside, so that a product which rounds
     differently the second time leaves the set as it is; where the two are equal it is their value, and `last` decides.
@@ -109,10 +109,6 @@ class Rows:
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Self:
         return self.of(tuple(tensor[rows] for tensor in self.tensors()))
-
-    def without_sets(self) -> Self:
-        """The same rows, the nucleus their only set."""
-        return replace(self, sets=())
 
 
 def result_dtype(product: torch.dtype) -> torch.dtype:

@@ -10,8 +10,8 @@ import torch
 class MinP:
     """The words at least `kappa` times as probable as the most probable one: `{v : p_v >= kappa max_u p_u}`.
 
-    Min-p sampling's set, from which Lp-Reg (arXiv 2510.03222) makes its proxy. `p` is the policy's distribution, at its
-    temperature; in logits, `z_v >= max z + log kappa`. `kappa` lies in (0, 1]; 1 keeps the most probable words only.
+    Min-p sampling's set, from which Lp-Reg (arXiv 2510.03222) makes its proxy. `p` is the policy's distribution, at
+    its temperature; in logits, `z_v >= max z + log kappa`. `kappa` lies in (0, 1]; 1 keeps the most probable only.
 
     >>> MinP(0.4).mask(torch.tensor([0.5, 0.25, 0.15, 0.1]).log()).tolist()
     [True, True, False, False]
