@@ -24,7 +24,8 @@ def way(request, monkeypatch):
     """Both ways to the cut-off: the CPU's, and that of accelerators, which takes nothing row by row."""
     if request.param:
         monkeypatch.setattr(fused_torch, "many_small_steps_are_cheap", lambda _: False)
-        monkeypatch.setattr(fused_sets, "_search_kept", lambda *_: pytest.fail("one row at a time"))
+        for search in ("_search_kept", "_search_min_p"):
+            monkeypatch.setattr(fused_sets, search, lambda *_: pytest.fail("one row at a time"))
 
 
 @BOTH
@@ -232,11 +233,11 @@ def test_the_recomputed_product_may_round_differently(monkeypatch):
 def test_both_ways_to_a_min_p_set_are_taken(monkeypatch):
     """A peaked row ends within its largest logits; a flat one is read whole."""
     read = []
-    cut = fused_sets._min_p_cut
-    monkeypatch.setattr(fused_sets, "_min_p_cut", lambda z, *args: (read.append(len(z)), cut(z, *args))[1])
+    search = fused_sets._search_min_p
+    monkeypatch.setattr(fused_sets, "_search_min_p", lambda *args: (read.append(args[1].item()), search(*args))[1])
     logits = torch.stack([torch.linspace(0, 600, 3000), torch.linspace(0, 1e-3, 3000)])
     found = fused_log_probs(**head_of(logits), sets=(MinP(0.5),))
-    assert read == [1]
+    assert read == [logits[1].amax().item()]
     torch.testing.assert_close(found[3][1].item(), 0.0)
 
 
@@ -257,7 +258,7 @@ def test_an_accelerator_never_waits_for_the_host():
     z = torch.empty(4, 128, device="meta")
     rows = fused.Rows.empty(4, z.device, z.dtype, sets=2)
     settings = fused.Settings(1.0, 1.0, "inclusive", 1.0, 9.0, z.dtype, (MinP(0.1), DropShare(0.3)), True)
-    find_sets(z, None, z.amax(-1), z.sum(-1), 100, settings, rows)
+    find_sets(z, z.exp(), None, z.amax(-1), z.sum(-1), 100, settings, rows, row_by_row=False)
     assert set_gradient(z, rows, (z[:, 0],) * 4, settings).shape == z.shape
     with pytest.raises(RuntimeError, match="meta"):
         bool(z.any())

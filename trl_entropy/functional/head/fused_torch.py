@@ -4,7 +4,7 @@ import torch
 
 from ..precision import wide
 from .cutoff import BLOCK, FLOOR, block_sum, largest, search, settle, sort
-from .fused_sets import find_sets, set_factor
+from .fused_sets import find_sets, needs_top, set_factor
 from .rows import Rows, Settings
 
 
@@ -62,7 +62,7 @@ def fold_tile(
         here.mass.copy_(total)
         here.mean.copy_(x_mass / total)
         more = settings.sets or settings.top_two
-        top = largest(z, block_max) if settings.top_p < 1 or more else None
+        top = largest(z, block_max) if settings.top_p < 1 or needs_top(settings) else None
         if top is None or settings.top_p == 1:
             here.nucleus.size.fill_(vocab)
             if impossible:
@@ -76,8 +76,7 @@ def fold_tile(
             elif len(left):
                 sort(z[left, :vocab], highest[left], settings, here.nucleus, left)
         if more:
-            cheap = many_small_steps_are_cheap(z.device)
-            find_sets(z, top if cheap else None, highest, total, vocab, settings, here)
+            find_sets(z, e, top, highest, total, vocab, settings, here, many_small_steps_are_cheap(z.device))
 
 
 def unfold_tile(

@@ -69,8 +69,8 @@ def fold_tile(
     if settings.sets or settings.top_two:
         for rows in few_rows(tile, settings):
             z, highest = logits(tile[rows], vocab, None, settings), out.highest[rows]
-            total = block_sum((z - highest.unsqueeze(1)).exp_())
-            find_sets(z, None, highest, total, vocab, settings, out[rows])
+            e = (z - highest.unsqueeze(1)).exp_()
+            find_sets(z, e, None, highest, block_sum(e), vocab, settings, out[rows], row_by_row=False)
 
 
 def unfold_tile(
