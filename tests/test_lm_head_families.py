@@ -223,7 +223,7 @@ CHANNELS = (
 @pytest.mark.parametrize("family", ["qwen2", "gemma2"])
 def test_every_channel_is_that_of_the_models_logits(family, valid, compact, monkeypatch):
     """Values and gradients against the model's own full logits; where there is no label, 0, as TRL has it."""
-    monkeypatch.setattr(trl_utils, "_use_triton", lambda _: compact)
+    monkeypatch.setattr(trl_utils, "_use_triton", lambda _: compact, raising=False)  # TRL 1.15 is always compact
     model = make(family)
     add_fused_lm_head(model, **HEAD_OF)
     head = add_head(model, 0.8, sets=SETS, top_two=True)

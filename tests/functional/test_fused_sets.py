@@ -262,3 +262,15 @@ def test_an_accelerator_never_waits_for_the_host():
     assert set_gradient(z, rows, (z[:, 0],) * 4, settings).shape == z.shape
     with pytest.raises(RuntimeError, match="meta"):
         bool(z.any())
+
+
+def test_a_sum_of_all_outputs():
+    """The sets' gradients beside those of log-probability, entropy and nucleus entropy, in one backward."""
+    head = random_head(9, 200, torch.float64)
+    gradients = []
+    for function in (fused_log_probs, dense_log_probs):
+        hidden = head["hidden"].clone().requires_grad_()
+        outputs = function(hidden, head["weight"], None, head["targets"], top_p=0.8, sets=(MinP(0.1), DropShare(0.3)))
+        sum(weight * x.sum() for weight, x in enumerate(outputs, 1)).backward()
+        gradients.append(hidden.grad)
+    assert relative(*gradients) < 1e-11

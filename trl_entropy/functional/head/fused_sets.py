@@ -53,9 +53,8 @@ def find_sets(
         if isinstance(one, MinP) and top is not None:
             left &= ~_settle_min_p(*top, highest, total, vocab, one, rows)
         for row in left.nonzero().squeeze(1).tolist():
-            just = slice(row, row + 1)
-            search = _search_min_p if isinstance(one, MinP) else _search_kept
-            cut = search(z[row, :vocab], highest[row], one)
+            just, words = slice(row, row + 1), (z[row, :vocab], highest[row])
+            cut = _search_min_p(*words, one) if isinstance(one, MinP) else _search_kept(*words, one)
             _measure(z[just], e[just], highest[just], total[just], cut, rows[just])
 
 

@@ -1,7 +1,7 @@
 """What the fused head must know of a token to recompute its gradient: a few scalars, never its row of logits."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Self
@@ -92,8 +92,8 @@ class Rows:
         """Rows to be filled, with that many sets beside the nucleus."""
         numbers = [torch.full((n,), math.nan, device=device, dtype=dtype) for _ in range(5)]
         top_two = torch.full((n, 2), math.nan, device=device, dtype=dtype)
-        nucleus, *others = (SetRows.empty(n, device, dtype) for _ in range(1 + sets))
-        return cls(*numbers, top_two, nucleus, tuple(others))
+        of_sets = (tensor for _ in range(1 + sets) for tensor in SetRows.empty(n, device, dtype).tensors())
+        return cls.of((*numbers, top_two, *of_sets))
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """All fields, in order, the sets' after the token's own."""
@@ -101,11 +101,12 @@ class Rows:
         return (*own, *(tensor for one in (self.nucleus, *self.sets) for tensor in one.tensors()))
 
     @classmethod
-    def of(cls, tensors: tuple[torch.Tensor, ...]) -> Self:
+    def of(cls, tensors: Sequence[torch.Tensor]) -> Self:
         """The rows whose [`tensors`][trl_entropy.functional.head.rows.Rows.tensors] these are."""
+        log_prob, entropy, highest, mass, mean, top_two, *of_sets = tensors
         width = len(fields(SetRows))
-        nucleus, *others = (SetRows(*tensors[at : at + width]) for at in range(6, len(tensors), width))
-        return cls(*tensors[:6], nucleus, tuple(others))
+        nucleus, *others = (SetRows(*of_sets[at : at + width]) for at in range(0, len(of_sets), width))
+        return cls(log_prob, entropy, highest, mass, mean, top_two, nucleus, tuple(others))
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Self:
         return self.of(tuple(tensor[rows] for tensor in self.tensors()))
