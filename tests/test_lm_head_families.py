@@ -8,10 +8,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from trl.trainer import utils as trl_utils
 from trl.trainer.utils import add_fused_lm_head
 
 from trl_entropy.functional import nucleus_entropy
-from trl_entropy.lm_head import add_nucleus_entropy
+from trl_entropy.functional.head.dense import dense_log_probs
+from trl_entropy.functional.head.sets import DropShare, MinP
+from trl_entropy.lm_head import add_head, add_nucleus_entropy
 
 
 VOCAB = 150
@@ -206,3 +209,67 @@ def test_a_model_in_bfloat16():
     theirs = gradients(model, stock, stock.entropy)
     ours = gradients(model, measured, measured.entropy[..., 0])
     assert_equal(ours, theirs, 2e-2)
+
+
+SETS = {"min_p": MinP(0.05), "kept": DropShare(0.3)}
+CHANNELS = (
+    "nucleus_entropy", "nucleus_size", "min_p_log_mass", "min_p_entropy", "kept_log_mass", "kept_entropy",
+    "top_probability", "second_probability",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("compact", [False, True], ids=["every position", "valid positions only"])
+@pytest.mark.parametrize("valid", [True, False], ids=["labels", "no valid label"])
+@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
+def test_every_channel_is_that_of_the_models_logits(family, valid, compact, monkeypatch):
+    """Values and gradients against the model's own full logits; where there is no label, 0, as TRL has it."""
+    monkeypatch.setattr(trl_utils, "_use_triton", lambda _: compact, raising=False)  # TRL 1.15 is always compact
+    model = make(family)
+    add_fused_lm_head(model, **HEAD_OF)
+    head = add_head(model, 0.8, sets=SETS, top_two=True)
+    inputs = batch(valid)
+    with head.measuring():
+        measured = forward(model, inputs)
+    entropy, channels = head.split(measured.entropy)
+    assert tuple(channels) == head.channels == CHANNELS
+    mask = inputs["labels"][:, 1:] != -100
+    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1]
+    flat = logits.reshape(-1, VOCAB) / HEAD_OF["temperature"]
+    _, full, *expected, top_two = dense_log_probs(
+        flat,
+        torch.eye(VOCAB),
+        None,
+        torch.zeros(len(flat), dtype=torch.int64),
+        top_p=0.8,
+        return_nucleus_size=True,
+        sets=tuple(SETS.values()),
+        return_top_two=True,
+    )
+    parameters = [p for name, p in model.named_parameters() if "norm" not in name]
+    for ours, theirs in zip((entropy, *channels.values()), (full, *expected, *top_two.unbind(-1)), strict=True):
+        theirs = theirs.view(mask.shape).masked_fill(~mask, 0)
+        torch.testing.assert_close(ours, theirs.to(ours.dtype), rtol=1e-4, atol=1e-5)
+        if theirs.requires_grad and valid:
+            gradients = [
+                torch.autograd.grad((torch.linspace(0.5, 1.5, 24) * x.flatten()).sum(), parameters, retain_graph=True)
+                for x in (ours, theirs)
+            ]
+            for a, b in zip(*gradients, strict=True):
+                assert (a - b).norm() <= 1e-3 * b.norm() + 1e-6
+    assert entropy.requires_grad
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_scoring_forward_has_the_same_log_probabilities_to_the_last_bit(family):
+    model = make(family)
+    add_fused_lm_head(model, **HEAD_OF)
+    head = add_head(model, 0.8, sets=SETS, top_two=True)
+    inputs = batch()
+    with torch.no_grad(), head.measuring(scoring=True):
+        scored = forward(model, inputs)
+    with head.measuring():
+        measured = forward(model, inputs)
+    assert torch.equal(scored.log_probs, measured.log_probs)
+    assert torch.equal(scored.entropy, measured.entropy[..., 0])
+    assert head.split(scored.entropy)[1] == {}
+    assert measured.log_probs.requires_grad

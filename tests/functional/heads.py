@@ -1,6 +1,10 @@
 """Inputs for the tests of the fused head, and one way to call it and its plain twin."""
 
+import math
+
 import torch
+
+from trl_entropy.functional.head.sets import DropShare, MinP
 
 
 def head_of(logits: torch.Tensor) -> dict[str, torch.Tensor | None]:
@@ -61,3 +65,36 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """Size of the difference, relative to that of `b`."""
     difference = (a.double() - b.double()).norm()
     return (difference / b.double().norm().clamp(min=1e-300)).item()
+
+
+def run_sets(function, head, sets, **kwargs):
+    """What is measured on each set, as `"0 entropy"`, and the gradients of each alone, as `"0 entropy by weight"`."""
+    leaves = {name: head[name].detach().clone().requires_grad_() for name in ("hidden", "weight")}
+    outputs = function(leaves["hidden"], leaves["weight"], head["bias"], head["targets"], sets=sets, **kwargs)[3:]
+    names = [f"{at} {what}" for at in range(len(sets)) for what in ("log_mass", "entropy")]
+    found = dict(zip(names, outputs, strict=False))
+    gradients = {}
+    for name, output in found.items():
+        per_token = torch.linspace(0.5, 1.5, len(output), dtype=output.dtype)
+        of_each = torch.autograd.grad((per_token * output).sum(), list(leaves.values()), retain_graph=True)
+        gradients |= {f"{name} by {leaf}": gradient for leaf, gradient in zip(leaves, of_each, strict=True)}
+    if kwargs.get("return_top_two"):
+        found["top_two"] = outputs[-1]
+    return {name: output.detach() for name, output in found.items()}, gradients
+
+
+def slow_set(z: list[float], one: MinP | DropShare) -> tuple[float, float, list[float], list[float]]:
+    """Log mass and entropy of a set in a row of logits, and their gradients by each logit, in loops over the words."""
+    total = sum(math.exp(x - max(z)) for x in z)
+    p = [math.exp(x - max(z)) / total for x in z]
+    if isinstance(one, MinP):
+        inside = [v for v in range(len(z)) if z[v] >= max(z) + math.log(one.kappa)]
+    else:
+        inside = list(range(len(z)))
+        for _ in range(math.floor(one.share * len(z))):  # the least probable goes, of equal ones the last
+            inside.remove(min(inside, key=lambda v: (z[v], -v)))
+    mass = sum(p[v] for v in inside)
+    q = [p[v] / mass if v in inside else 0.0 for v in range(len(z))]
+    entropy = -sum(x * math.log(x) for x in q if x)
+    by_entropy = [-x * (math.log(x) + entropy) if x else 0.0 for x in q]
+    return math.log(mass), entropy, [a - b for a, b in zip(q, p, strict=True)], by_entropy

@@ -10,10 +10,11 @@ from collections import defaultdict
 import pytest
 import torch
 
-from tests.functional.heads import head_of, random_head, relative, run, run_each
+from tests.functional.heads import head_of, random_head, relative, run, run_each, run_sets
 from trl_entropy.functional import fused_log_probs
 from trl_entropy.functional.head import fused, fused_triton
 from trl_entropy.functional.head.dense import dense_log_probs
+from trl_entropy.functional.head.sets import DropShare, MinP
 
 
 KINDS = pytest.mark.parametrize("nucleus", ["inclusive", "exclusive"])
@@ -138,3 +139,37 @@ def test_no_tokens():
     head = random_head(3, 50)
     outputs = fused_log_probs(head["hidden"][:0], head["weight"], None, head["targets"][:0], top_p=0.8)
     assert all(len(x) == 0 for x in outputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("top_p", [0.8, 1.0])
+def test_sets_beside_the_nucleus(dtype, top_p):
+    """Measured by a second pass over the tile; their gradients are added to the kernels'. NaN stays in its row."""
+    head = random_head(4, 1100, dtype, bias=True)
+    head["hidden"][1] = math.nan
+    settings = {"temperature": 0.7, "top_p": top_p, "softcap": 20.0, "logit_scale": 1.3, "return_top_two": True}
+    sets = (MinP(0.02), DropShare(0.3))
+    ours, our_gradients = run_sets(
+        fused_log_probs, head, sets, tile_bytes=3 * 1152 * torch.empty((), dtype=dtype).itemsize, **settings
+    )
+    twin, twin_gradients = run_sets(dense_log_probs, head, sets, **settings)
+    for name, value in twin.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-5, equal_nan=True)
+    rows = torch.tensor([0, 2, 3])
+    for name, gradient in twin_gradients.items():
+        if "by hidden" in name:
+            assert our_gradients[name][1].isnan().all()
+            bound = 1e-4 if dtype == torch.float32 else 2e-2
+            assert relative(our_gradients[name][rows], gradient[rows]) < bound
+
+
+def test_a_sum_of_all_gradients():
+    """The kernels' and the sets' in one backward."""
+    head = random_head(5, 200)
+    grads = []
+    for function in (fused_log_probs, dense_log_probs):
+        hidden = head["hidden"].clone().requires_grad_()
+        outputs = function(hidden, head["weight"], None, head["targets"], top_p=0.8, sets=(MinP(0.1), DropShare(0.3)))
+        sum(weight * x.sum() for weight, x in enumerate(outputs, 1)).backward()
+        grads.append(hidden.grad)
+    assert relative(*grads) < 1e-5

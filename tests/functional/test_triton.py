@@ -22,7 +22,7 @@ COMPILE = """
 from triton.compiler import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from trl_entropy.functional import triton_kernels as kernels
+from trl_entropy.functional.head import triton_kernels as kernels
 from trl_entropy.functional.head.fused_triton import BLOCK, WAYS
 
 FLAGS = {"CAPPED": True, "EXCLUSIVE": True, "ON_TARGET": True, "ON_ENTROPY": True, "ON_NUCLEUS": True}

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from ..precision import wide
-from .rows import Rows, Settings
+from ..precision import wide, wide_dtype
+from .rows import SetRows, Settings
 
 
 BLOCK = 64  # vocabulary entries that share one maximum
@@ -48,7 +48,7 @@ def settle(
     total: torch.Tensor,
     vocab: int,
     settings: Settings,
-    out: Rows,
+    out: SetRows,
 ) -> torch.Tensor:
     """Write the nucleus of every row that its largest logits settle; return which rows they do settle, `(R,)` bool."""
     x = values - highest.unsqueeze(-1)
@@ -77,7 +77,7 @@ def cut_after(
     mass: torch.Tensor,
     vocab: int,
 ) -> dict[str, torch.Tensor]:
-    """What [`Rows`] holds of nuclei that are the first `size` of `values`, `(R, k)` descending; and `lowest_in`.
+    """What [`SetRows`] holds of sets that are the first `size` of `values`, `(R, k)` descending; and `lowest_in`.
 
     `index` says where the values stand in the row; `x` is their distance from the maximum, `e` its exponential, `mass`
     the cumulated sum of these.
@@ -86,13 +86,13 @@ def cut_after(
     lowest_in = values.gather(-1, at).squeeze(-1)
     highest_out = values.gather(-1, (at + 1).clamp(max=values.shape[1] - 1)).squeeze(-1)
     highest_out = highest_out.masked_fill(size >= values.shape[1], -torch.inf)
-    nucleus_mass = mass.gather(-1, at).squeeze(-1)
-    mean = (e * x.clamp(min=FLOOR)).cumsum(-1).gather(-1, at).squeeze(-1) / nucleus_mass
+    set_mass = mass.gather(-1, at).squeeze(-1)
+    mean = (e * x.clamp(min=FLOOR)).cumsum(-1).gather(-1, at).squeeze(-1) / set_mass
     tied = highest_out == lowest_in
     return {
-        "nucleus_entropy": (nucleus_mass.log() - mean).clamp(min=0),
-        "nucleus_mass": nucleus_mass,
-        "nucleus_mean": mean,
+        "entropy": (set_mass.log() - mean).clamp(min=0),
+        "mass": set_mass,
+        "mean": mean,
         "cut": torch.where(tied, lowest_in, between(highest_out, lowest_in)),
         "last": torch.where(tied, index.gather(-1, at).squeeze(-1), vocab),
         "size": size,
@@ -100,7 +100,7 @@ def cut_after(
     }
 
 
-def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, row: int) -> None:
+def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: SetRows, row: int) -> None:
     """Find the nucleus of one row `(V,)` of finite maximum exactly, and write it to `out[row]`.
 
     The mass is summed, in float64, into bins of equal width in `z` (rounding keeps the order of the bins); only the
@@ -137,14 +137,14 @@ def search(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows
     e.masked_fill_(~inside, 0.0)
     nucleus_mass = e.sum()
     mean = e.mul_(x).sum() / nucleus_mass
-    out.nucleus_entropy[row] = (nucleus_mass.log() - mean).clamp(min=0)
-    out.nucleus_mass[row], out.nucleus_mean[row] = nucleus_mass, mean
+    out.entropy[row] = (nucleus_mass.log() - mean).clamp(min=0)
+    out.mass[row], out.mean[row] = nucleus_mass, mean
     out.cut[row] = lowest_in if tied else between(highest_out, lowest_in)
     out.last[row] = place[taken - 1] if tied else vocab
     out.size[row] = size
 
 
-def sort(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: Rows, rows: torch.Tensor) -> None:
+def sort(z: torch.Tensor, highest: torch.Tensor, settings: Settings, out: SetRows, rows: torch.Tensor) -> None:
     """As [`search`], for all of `z`, `(R, V)`, at once, written to `out[rows]`.
 
     For accelerators, where one sort costs less than the search's many small steps, each of which waits for the host.
@@ -170,3 +170,8 @@ def between(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     low = low.clamp(min=torch.finfo(low.dtype).min / 4)
     middle = low + (high - low) / 2
     return torch.where(middle > low, middle, high)
+
+
+def block_sum(values: torch.Tensor) -> torch.Tensor:
+    """Sums of rows, float32 within a block and float64 over the blocks: near float64's accuracy at float32's speed."""
+    return values.view(len(values), -1, BLOCK).sum(-1).sum(-1, dtype=wide_dtype(values.device))

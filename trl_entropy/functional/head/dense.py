@@ -8,6 +8,7 @@ import torch
 
 from ..nucleus import Nucleus, check_nucleus_arguments, nucleus_mask
 from .rows import Gather, result_dtype
+from .sets import WordSet
 
 
 @contextmanager
@@ -30,6 +31,8 @@ def dense_log_probs(
     gather: Gather = held_in_full,
     tile_bytes: int | None = None,
     return_nucleus_size: bool = False,
+    sets: tuple[WordSet, ...] = (),
+    return_top_two: bool = False,
 ) -> tuple[torch.Tensor, ...]:
     """Token log-probability, entropy and nucleus entropy of a language-model head, from its full logits.
 
@@ -60,13 +63,19 @@ def dense_log_probs(
         gather: context-manager factory, called as `gather(weight, bias)`, entered around the use of the weight.
         tile_bytes: accepted for the common signature; the twin always holds the full logits.
         return_nucleus_size: also return the number of tokens in the nucleus.
+        sets: further sets of tokens to measure, [`MinP`][trl_entropy.functional.head.sets.MinP] and
+            [`DropShare`][trl_entropy.functional.head.sets.DropShare].
+        return_top_two: also return the two largest probabilities.
 
     Returns:
         `(log_probs, entropy, nucleus_entropy)`, each `(N,)`, in nats and float32 (float64 for float64 products), and
-        `nucleus_size` `(N,)` int64 if asked for. Under autocast the product is taken in the autocast dtype.
-        The set is not differentiated: `d nucleus_entropy / dz_j` is `-q_j (log q_j + nucleus_entropy)` inside it and 0
-        outside. A token with logit `-inf` has probability 0, adds 0 to both entropies and is in no nucleus. A row with
-        a NaN or `+inf` logit, or with `-inf` only, gives NaN in all three, and size 0.
+        `nucleus_size` `(N,)` int64 if asked for; then for each of `sets` its `log_mass = log sum_{v in S} p_v` and
+        `entropy`, `(N,)` each, with gradient; then `top_two` `(N, 2)` if asked for, descending, without gradient (the
+        second is 0 in a vocabulary of one). Under autocast the product is taken in the autocast dtype.
+        A set is not differentiated: `d entropy / dz_j` is `-q_j (log q_j + entropy)` inside it and 0 outside, and
+        `d log_mass / dz_j` is `q_j - p_j` inside and `-p_j` outside. A token with logit `-inf` has probability 0, adds
+        0 to every entropy and is in no nucleus. A row with a NaN or `+inf` logit, or with `-inf` only, gives NaN in
+        every result, and size 0.
 
     Raises:
         ValueError: shapes that do not match, `top_p`, `temperature`, `nucleus` or `softcap` outside what is allowed,
@@ -99,8 +108,17 @@ def dense_log_probs(
     nucleus_entropy = _entropy(z.masked_fill(~inside, -math.inf)) if top_p < 1 else entropy
     broken = torch.isnan(entropy.detach())
     log_probs = log_probs + torch.zeros_like(entropy).masked_fill(broken, math.nan)
-    outputs = (log_probs, entropy, nucleus_entropy)
-    return (*outputs, size.masked_fill(broken, 0)) if return_nucleus_size else outputs
+    outputs = [log_probs, entropy, nucleus_entropy]
+    if return_nucleus_size:
+        outputs.append(size.masked_fill(broken, 0))
+    for one in sets:
+        inside = one.mask(z.detach()) | broken.unsqueeze(-1)  # all of a broken row, so that its gradient is NaN too
+        kept = z.masked_fill(~inside, -math.inf)
+        outputs += [kept.logsumexp(-1) - z.logsumexp(-1), _entropy(kept)]
+    if return_top_two:
+        p = z.detach().softmax(-1)
+        outputs.append(torch.nn.functional.pad(p, (0, 1)).topk(2, dim=-1).values)
+    return tuple(outputs)
 
 
 def product_dtype(hidden: torch.Tensor) -> torch.dtype:

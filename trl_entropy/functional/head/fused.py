@@ -10,6 +10,7 @@ from ..nucleus import Nucleus
 from . import fused_torch
 from .dense import check_settings, check_tensors, held_in_full, product_dtype
 from .rows import Gather, Rows, Settings
+from .sets import WordSet
 
 
 # Bytes of the one tile of products that is alive at a time. Every tile reads and writes the weight's gradient once, so
@@ -33,6 +34,8 @@ def fused_log_probs(
     gather: Gather = held_in_full,
     tile_bytes: int | None = None,
     return_nucleus_size: bool = False,
+    sets: tuple[WordSet, ...] = (),
+    return_top_two: bool = False,
 ) -> tuple[torch.Tensor, ...]:
     """Token log-probability, entropy and nucleus entropy of a language-model head, without an (N, V) tensor.
 
@@ -44,15 +47,17 @@ def fused_log_probs(
     a gradient for a frozen weight.
 
     Args:
-        hidden, weight, bias, targets, temperature, top_p, nucleus, logit_scale, softcap, return_nucleus_size: as in
-            the twin. On a GPU a target outside `[0, V)` gives a NaN log-probability instead of an error.
+        hidden, weight, bias, targets, temperature, top_p, nucleus, logit_scale, softcap, return_nucleus_size, sets,
+            return_top_two: as in the twin. On a GPU a target outside `[0, V)` gives a NaN log-probability instead of
+            an error.
         gather: context-manager factory, `gather(weight, bias)`, entered around every access to the weight, in the
             forward and in the backward. For weights that are sharded between their uses (ZeRO-3).
         tile_bytes: bytes of the tile of products; by default 256 MiB, on CUDA 1 GiB. It holds at least one row.
 
     Returns:
-        `(log_probs, entropy, nucleus_entropy)` and, if asked for, `nucleus_size`, as the twin does. They can be
-        differentiated once; a second derivative is refused.
+        `(log_probs, entropy, nucleus_entropy)` and, if asked for, `nucleus_size`, two tensors for each of `sets`, and
+        `top_two`, as the twin does. The log-probabilities have the same bits whatever else is asked for. The results
+        can be differentiated once; a second derivative is refused.
 
     Raises:
         ValueError: as the twin, and for a `tile_bytes` that does not hold one row.
@@ -66,11 +71,14 @@ def fused_log_probs(
         [1.0397, 0.6365]
     """
     check_settings(temperature, top_p, nucleus, logit_scale, softcap)
-    settings = Settings(temperature, top_p, nucleus, logit_scale, softcap, product_dtype(hidden))
+    product = product_dtype(hidden)
+    settings = Settings(temperature, top_p, nucleus, logit_scale, softcap, product, tuple(sets), return_top_two)
     with gather(weight, bias):  # around `apply`, which notes the shape that the weight's gradient must have
         check_tensors(hidden, weight, bias, targets)
         outputs = _FusedHead.apply(hidden, weight, bias, targets, settings, gather, tile_bytes)
-    return outputs if return_nucleus_size else outputs[:3]
+    log_probs, entropy, nucleus_entropy, size, *measured, top_two = outputs
+    sizes = (size,) if return_nucleus_size else ()
+    return (log_probs, entropy, nucleus_entropy, *sizes, *measured, *((top_two,) if return_top_two else ()))
 
 
 def tile_functions(device: torch.device, product: torch.dtype) -> tuple[Callable[..., None], Callable[..., None]]:
@@ -99,16 +107,17 @@ class _FusedHead(torch.autograd.Function):
         tile_bytes: int | None,
     ) -> tuple[torch.Tensor, ...]:
         ctx.set_materialize_grads(False)
-        rows = Rows.empty(len(hidden), hidden.device, settings.result)
+        rows = Rows.empty(len(hidden), hidden.device, settings.result, len(settings.sets))
         tiles = _Tiles(hidden, weight, bias, settings, tile_bytes)
         for here in tiles.slices():
             tiles.fold(tiles.project(here), tiles.vocab, tiles.bias, targets[here], settings, rows[here])
         if settings.top_p == 1:
-            rows.nucleus_entropy.copy_(rows.entropy)
+            rows.nucleus.entropy.copy_(rows.entropy)
         ctx.save_for_backward(hidden, weight, bias, targets, *rows.tensors())
         ctx.settings, ctx.gather, ctx.tile_bytes = settings, gather, tile_bytes
-        ctx.mark_non_differentiable(rows.size)
-        return rows.log_prob, rows.entropy, rows.nucleus_entropy, rows.size
+        ctx.mark_non_differentiable(rows.nucleus.size, rows.top_two)
+        measured = (tensor for one in rows.sets for tensor in (one.log_mass, one.entropy))
+        return rows.log_prob, rows.entropy, rows.nucleus.entropy, rows.nucleus.size, *measured, rows.top_two
 
     @staticmethod
     def backward(
@@ -117,14 +126,15 @@ class _FusedHead(torch.autograd.Function):
         on_entropy: torch.Tensor | None,
         on_nucleus: torch.Tensor | None,
         _: None,
+        *on_sets_and_top_two: torch.Tensor | None,
     ) -> tuple[torch.Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("The fused head can be differentiated once; for create_graph=True use dense_log_probs.")
         hidden, weight, bias, targets, *saved = ctx.saved_tensors
-        rows, settings = Rows(*saved), ctx.settings
+        rows, settings = Rows.of(saved), ctx.settings
         if settings.top_p == 1 and on_nucleus is not None:
             on_entropy, on_nucleus = on_nucleus if on_entropy is None else on_entropy + on_nucleus, None
-        asked = (on_target, on_entropy, on_nucleus)
+        asked = (on_target, on_entropy, on_nucleus, *on_sets_and_top_two[:-1])
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         if all(gradient is None for gradient in asked):
             return (None,) * 7

@@ -1,5 +1,8 @@
 """The fused head's tiles as Triton kernels: one program a row folds it, and another one finds its nucleus.
 
+Further sets of words have no kernel: a second pass in torch over the tile, on the device, measures them and adds their
+gradient. It never waits for the host.
+
 `TRITON_INTERPRET=1`, set before this module is imported, runs them on CPU tensors.
 """
 
@@ -11,6 +14,9 @@ import math
 import torch
 import triton
 
+from .cutoff import block_sum
+from .fused_sets import find_sets, set_gradient
+from .fused_torch import few_rows, logits
 from .rows import Rows, Settings
 from .triton_kernels import find_nucleus_kernel, fold_kernel, unfold_kernel
 
@@ -35,7 +41,7 @@ def fold_tile(
         out.highest,
         out.mass,
         out.mean,
-        out.size,
+        out.nucleus.size,
         vocab,
         **shared,
     )
@@ -46,12 +52,12 @@ def fold_tile(
             tile,
             tile.stride(0),
             out.highest,
-            out.nucleus_entropy,
-            out.nucleus_mass,
-            out.nucleus_mean,
-            out.cut,
-            out.last,
-            out.size,
+            out.nucleus.entropy,
+            out.nucleus.mass,
+            out.nucleus.mean,
+            out.nucleus.cut,
+            out.nucleus.last,
+            out.nucleus.size,
             vocab,
             *_halves(settings.top_p),
             reach,
@@ -60,6 +66,11 @@ def fold_tile(
             num_warps=8,  # with 4 the accumulators take every register of a thread
             **shared,
         )
+    if settings.sets or settings.top_two:
+        for rows in few_rows(tile, settings):
+            z, highest = logits(tile[rows], vocab, None, settings), out.highest[rows]
+            e = (z - highest.unsqueeze(1)).exp_()
+            find_sets(z, e, None, highest, block_sum(e), vocab, settings, out[rows], row_by_row=False)
 
 
 def unfold_tile(
@@ -69,12 +80,19 @@ def unfold_tile(
     targets: torch.Tensor,
     settings: Settings,
     known: Rows,
-    gradients: tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None],
+    gradients: tuple[torch.Tensor | None, ...],
 ) -> None:
     """Overwrite a tile of products with their gradient; formula and arguments as in `fused_torch.unfold_tile`."""
     if bias is not None:
         tile[:, :vocab] += bias
-    on_target, on_entropy, on_nucleus = gradients
+    on_target, on_entropy, on_nucleus, *on_sets = gradients
+    if any(gradient is not None for gradient in on_sets):
+        for rows in few_rows(tile, settings):
+            z = logits(tile[rows].clone(), vocab, None, settings)
+            here, known_here = tuple(None if g is None else g[rows] for g in gradients), known[rows]
+            unfold_tile(tile[rows], vocab, None, targets[rows], settings, known_here, here[:3])
+            tile[rows] += set_gradient(z, known_here, here[3:], settings)
+        return
     unused = known.mass
     unfold_kernel[(len(tile), triton.cdiv(vocab, BLOCK))](
         tile,
@@ -83,10 +101,10 @@ def unfold_tile(
         known.highest,
         known.mass,
         known.mean,
-        known.nucleus_mass,
-        known.nucleus_mean,
-        known.cut,
-        known.last,
+        known.nucleus.mass,
+        known.nucleus.mean,
+        known.nucleus.cut,
+        known.nucleus.last,
         unused if on_target is None else on_target,
         unused if on_entropy is None else on_entropy,
         unused if on_nucleus is None else on_nucleus,
