@@ -8,10 +8,13 @@ entropy, and whatever else is asked for, in the same pass.
 """
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
+from accelerate.utils import is_peft_model
+from peft import PeftModel
 from transformers import PreTrainedModel
 from trl.trainer import utils as trl_utils
 
@@ -160,4 +163,23 @@ def add_nucleus_entropy(model: PreTrainedModel, top_p: float, nucleus: Nucleus =
     return add_head(model, top_p, nucleus)
 
 
-NucleusHead = HeadHandle
+def head_for(model: Any, requests: Iterable[Mapping[str, Any]]) -> HeadHandle | None:
+    """The head that measures what several methods ask for; None where they ask for nothing.
+
+    Args:
+        model: as in [`add_head`], or a PEFT model around it.
+        requests: each `top_p` and `nucleus`, `top_two`, or sets of words by name.
+
+    Raises:
+        ValueError: for two requests that contradict each other.
+    """
+    wanted: dict[str, Any] = {}
+    for request in requests:
+        for name, value in request.items():
+            if wanted.setdefault(name, value) != value:
+                raise ValueError(f"One method asks the head for {name}={value}, another for {wanted[name]}.")
+    if not wanted:
+        return None
+    known = {name: wanted.pop(name) for name in ("top_p", "nucleus", "top_two") if name in wanted}
+    base = cast(PeftModel, model).get_base_model() if is_peft_model(model) else model
+    return add_head(cast(PreTrainedModel, base), sets=wanted, **known)

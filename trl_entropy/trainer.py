@@ -1,14 +1,11 @@
 """Entropy control on TRL's loss. Plumbing only: the methods are in `methods`, the math is in `functional`."""
 
-import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, cast
 
 import torch
-from accelerate.utils import is_peft_model
-from peft import PeftModel
 from transformers import PreTrainedModel
 from trl.models.utils import disable_gradient_checkpointing
 
@@ -18,12 +15,13 @@ from .functional.aggregate import aggregate_token_loss
 from .functional.clipping import CLIPPED_LOSSES, ppo_clipped
 from .functional.covariance import per_token
 from .functional.selection import Scope
-from .lm_head import NucleusHead, add_nucleus_entropy
-from .methods import BONUS, Measured, Method, Micro, View, coefficients, controllers_on, methods_on, overrides
+from .lm_head import head_for
+from .methods import Method, Micro, View, methods_on, overrides
 from .reliability.faults import FaultTolerance, SkipNonFiniteUpdates
 from .step.batch import clean_padding, scoring_arguments, token_mask
+from .step.controls import Controls
 from .step.observer import Observer
-from .step.prompts import combined_rewards, group_of, own_rows
+from .step.prompts import combined_rewards, group_of, own_rows, relog, reshaped
 from .step.restart import restored
 from .step.scope import Everywhere, seeded
 from .step.state import EntropyState
@@ -56,16 +54,16 @@ class EntropyControl(FaultTolerance):
                 "the same arguments and those of the entropy methods."
             )
         self.methods = tuple(method.attach(args) for method in (*(kind() for kind in methods_on(args)), *methods))
-        self.controllers = tuple(kind().attach(args) for kind in controllers_on(args))
         args.check_with(self.methods)
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         self._entropy_state = EntropyState()
         self._forget_unfinished_step()
         self._observers: list[Observer] = []
-        self._controls = bool(self.methods or self.controllers)
-        self._observes = self._controls or args.log_entropy_details
-        self._head = self._add_head()
-        self._apply_gains()  # a controller may begin elsewhere than at 1
+        self._controls = Controls(args, self.methods)
+        self._controls.apply(self)  # a controller may begin elsewhere than at 1
+        self._parts = (*self.methods, *self._controls.controllers)
+        self._observes = bool(self._parts) or args.log_entropy_details
+        self._head = head_for(self.model, (method.head() for method in self.methods))
         for method in self.methods:
             self.epsilon_low, self.epsilon_high = method.clip(self.epsilon_low, self.epsilon_high)
         self.add_callback(SkipNonFiniteUpdates(self))
@@ -78,19 +76,6 @@ class EntropyControl(FaultTolerance):
         """The one door into TRL's log: each number is averaged over the steps of a logging interval."""
         for key, value in numbers.items():
             self._metrics["train"][key].append(value)
-
-    def _add_head(self) -> NucleusHead | None:
-        request: dict[str, Any] = {}
-        for method in self.methods:
-            for name, value in method.head().items():
-                if request.setdefault(name, value) != value:
-                    raise ValueError(
-                        f"{method.name} asks the head for {name}={value}, another method for {request[name]}."
-                    )
-        if not request:
-            return None
-        policy = cast(PeftModel, self.model).get_base_model() if is_peft_model(self.model) else self.model
-        return add_nucleus_entropy(cast(PreTrainedModel, policy), request["top_p"], request["nucleus"])
 
     def _forget_unfinished_step(self) -> None:
         self._micro: Micro | None = None
@@ -125,15 +110,12 @@ class EntropyControl(FaultTolerance):
     def _act_on_generation(self, output: dict[str, Any], scope: Scope) -> None:
         mask, scored = token_mask(output), self._scored or {}
         rewards = combined_rewards(self._rewards, self.reward_weights)
-        group = group_of(rewards, output["advantages"], self.num_generations, scored.get("logps"), mask, scope)
+        group = group_of(rewards, output["advantages"], cast(int, self.num_generations), scored.get("logps"), mask, scope)
         group.progress = self._progress
         if any(overrides(method, "group_advantages") for method in self.methods):
-            for method in self.methods:
-                group.advantages = method.group_advantages(group).masked_fill(group.rewards.isnan(), 0.0)
-            output["advantages"] = own_rows(group.advantages, len(mask), scope.rank).to(output["advantages"].dtype)
-            logged, everywhere = self._logs["advantages"], group.advantages.flatten().tolist()
-            for place, advantage in enumerate(everywhere, start=len(logged) - len(everywhere)):
-                logged[place] = advantage
+            everywhere = reshaped(self.methods, group)
+            output["advantages"] = own_rows(everywhere, len(mask), scope.rank).to(output["advantages"].dtype)
+            relog(self._logs["advantages"], everywhere)
         with_gradient = (group.advantages != 0).any(1, keepdim=True)
         informative = own_rows(with_gradient.expand_as(group.advantages), len(mask), scope.rank).unsqueeze(-1)
         advantages = per_token(output["advantages"], mask)
@@ -163,11 +145,12 @@ class EntropyControl(FaultTolerance):
         kwargs = cast(dict, self.args.gradient_checkpointing_kwargs)
         with torch.no_grad(), disable_gradient_checkpointing(self.model, kwargs):
             size = self.args.per_device_train_batch_size
-            return self._forward(self.model, *arguments, batch_size=size, compute_entropy=True, **more)[1]
+            scoring = "head" not in (self._needs or ())
+            return self._forward(scoring, self.model, *arguments, batch_size=size, compute_entropy=True, **more)[1]
 
-    def _forward(self, model, *args, **kwargs) -> tuple[Any, dict[str, torch.Tensor]]:
+    def _forward(self, scoring: bool, model, *args, **kwargs) -> tuple[Any, dict[str, torch.Tensor]]:
         """TRL's forward through our head: what it returned, and all that it measured by name."""
-        with self._head.measuring() if self._head else nullcontext():
+        with self._head.measuring(scoring) if self._head else nullcontext():
             logps, entropy, *rest = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         channels = {}
         if self._head and entropy is not None:
@@ -177,13 +160,13 @@ class EntropyControl(FaultTolerance):
 
     def _get_per_token_logps_and_entropies(self, model, *args, **kwargs):
         if self._micro is not None:
-            result, measured = self._forward(model, *args, **kwargs)
+            result, measured = self._forward(False, model, *args, **kwargs)
             self._after_forward(self._micro, measured)
         elif self._needs is not None and model is self.model and self._scored is None:
             # Old log-probabilities of the head that the loss uses: what lies between is the policy's move alone
             if self._needs - {"logps"}:
                 kwargs["compute_entropy"] = True
-            result, self._scored = self._forward(model, *args, **kwargs)
+            result, self._scored = self._forward("head" not in self._needs, model, *args, **kwargs)
         else:
             return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         return result
@@ -271,30 +254,12 @@ class EntropyControl(FaultTolerance):
             if f"{method.key}/selection" in totals:
                 self.log_numbers(method.close_selection(totals[f"{method.key}/selection"]))
             self.log_numbers(method.close(totals[method.key]))
-        if self.controllers:
-            self._control(metrics.ratio(totals["entropy"]["entropy"], totals["entropy"]["tokens"]))
-
-    def _control(self, entropy: float) -> None:
-        directions = {m.key: m.direction() for m in self.methods} | {BONUS: 1 if self.args.entropy_coef > 0 else -1}
-        numbers = {name: value for method in self.methods for name, value in method.numbers().items()}
-        names = coefficients(self.args, self.methods)
-        moves = {name: directions[name] for name in names}
-        step = self.state.global_step + 1
-        measured = Measured(step, step / max(self.state.max_steps, 1), entropy, moves, numbers)
-        for controller in self.controllers:
-            self.log_numbers(controller.step(measured))
-            if controller.stop:
-                self.control.should_training_stop = self.control.should_save = True
-        self._apply_gains()
-
-    def _apply_gains(self) -> None:
-        names = coefficients(self.args, self.methods)
-        factors = [controller.factors(names) for controller in self.controllers]
-        gains = {name: math.prod(factor[name] for factor in factors) for name in names}
-        for method in self.methods:
-            method.gain = gains.get(method.key, 1.0)
-        if BONUS in gains:
-            self.entropy_coef = self.args.entropy_coef * gains[BONUS]
+        step, entropy = self.state.global_step + 1, totals["entropy"]
+        mean = metrics.ratio(entropy["entropy"], entropy["tokens"])
+        self.log_numbers(self._controls.step(step, step / max(self.state.max_steps, 1), mean))
+        self._controls.apply(self)
+        if self._controls.stop:
+            self.control.should_training_stop = self.control.should_save = True
 
     @property
     def _progress(self) -> float:
@@ -307,13 +272,13 @@ class EntropyControl(FaultTolerance):
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def _finish_checkpoint(self, folder):
-        if self._controls and self.args.should_save:
-            self._entropy_state.parts |= {part.key: asdict(part.state) for part in (*self.methods, *self.controllers)}
+        if self._parts and self.args.should_save:
+            self._entropy_state.parts |= {part.key: asdict(part.state) for part in self._parts}
             self._entropy_state.save(folder)
         super()._finish_checkpoint(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and self._controls:
-            self._entropy_state = restored(checkpoint, (*self.methods, *self.controllers))
-            self._apply_gains()
+        if checkpoint is not None and self._parts:
+            self._entropy_state = restored(checkpoint, self._parts)
+            self._controls.apply(self)

@@ -178,7 +178,7 @@ def test_all_that_combine_train_together(arguments, dataset):
 def test_equal_rewards_move_nothing_but_what_pushes_entropy(method, scope, arguments, dataset):
     """All rewards equal and plain SGD: a method that only weighs or selects advantages leaves the weights alone."""
     trainer = make_trainer(
-        arguments(**{**method.example, "entropy_scope": scope, "num_iterations": 2, "optim": "sgd", "max_steps": 2}),
+        arguments(**{**method.example, "entropy_scope": scope, "num_iterations": 2, "optim": "sgd", "max_steps": 2, "steps_per_generation": 1}),
         dataset,
         reward_funcs=lambda completions, **_: [1.0] * len(completions),
     )
@@ -201,8 +201,8 @@ def weights(trainer) -> torch.Tensor:
 def test_no_method_beside_the_head_penalises_rounding(other, accumulation, arguments, dataset):
     """SIREN on, far above its floor, so that it pushes nothing: what the policy has not moved must not be punished.
 
-    The old log-probabilities come from the head that the loss uses; with two different heads `|logp - old|` is rounding,
-    of slope 1.
+    The old log-probabilities come from the head that the loss uses; with two different heads `|logp - old|` is
+    rounding, of slope 1.
     """
     trainer = make_trainer(
         arguments(

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from .aent import AEnt
 from .base import Group, Method, Micro, Paper, View, argument, overrides
 from .clip_cov import ClipCov
 from .control import BONUS, CONTROLLERS, Controller, Measured
 from .entrocraft import Entrocraft
 from .entropy_adv import EntropyAdv
 from .kl_cov import KLCov
+from .lp_reg import LpReg
 from .maxrl import MaxRL
 from .pass_at_k import PassAtK
 from .pos_reweight import PosReweight
@@ -42,6 +44,8 @@ METHODS: tuple[type[Method], ...] = (
     # terms of the loss
     Siren,
     KLCov,
+    LpReg,
+    AEnt,
 )
 # Bases of the configuration: every argument is declared in the file that reads it
 ARGUMENTS: tuple[type, ...] = tuple(part.Arguments for part in (*METHODS, *CONTROLLERS))

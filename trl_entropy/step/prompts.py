@@ -1,10 +1,13 @@
 """A generation batch of all processes by prompt: rewards, advantages, and which prompts have a gradient."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 
 from ..functional.aggregate import masked_sum
 from ..functional.selection import Scope
-from ..methods import Group
+from ..methods import Group, Method
 
 
 def combined_rewards(per_function: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -46,3 +49,17 @@ def group_of(
 def own_rows(values: torch.Tensor, rows: int, rank: int) -> torch.Tensor:
     """Of values (P, N) of all processes, the `rows` completions that lie on this one: (rows,)."""
     return values.reshape(-1)[rank * rows : (rank + 1) * rows]
+
+
+def reshaped(methods: Iterable[Method], group: Group) -> torch.Tensor:
+    """The advantages (P, N) after every method has had its say; 0 where a completion has no reward."""
+    for method in methods:
+        group.advantages = method.group_advantages(group).masked_fill(group.rewards.isnan(), 0.0)
+    return group.advantages
+
+
+def relog(logged: Any, advantages: torch.Tensor) -> None:
+    """Replace the last entries of TRL's log of advantages, which it has written by then."""
+    everywhere = advantages.flatten().tolist()
+    for place, advantage in enumerate(everywhere, start=len(logged) - len(everywhere)):
+        logged[place] = advantage

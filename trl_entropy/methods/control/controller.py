@@ -44,6 +44,7 @@ class Controller:
     answers: ClassVar[str] = ""
     summary: ClassVar[tuple[str, str, str]]
     metrics: ClassVar[tuple[Metric, ...]] = ()
+    published: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[Mapping[str, Any]] = {}
     Arguments: ClassVar[type] = NoArguments
     State: ClassVar[type] = NoState
