@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from ..grpo_trainer import EntropyGRPOTrainer
 
 
-WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*.bin", "adapter_model.bin")
+WEIGHTS = ("model*.safetensors", "adapter_model*.safetensors")
 # huggingface_hub waits for ever for a server that says nothing; it retries six times
 SECONDS_OF_SILENCE = 180.0
 
@@ -54,7 +56,7 @@ class Destination:
     @classmethod
     def of(cls, args: TrainingArguments) -> "Destination":
         """Where the arguments of a run say: `hub_model_id`, or the name of its folder."""
-        name = args.hub_model_id or Path(args.output_dir or ".").absolute().name
+        name = args.hub_model_id or _repository_name(args.output_dir or ".")
         return cls(name, args.hub_private_repo, args.hub_revision)
 
     @classmethod
@@ -62,7 +64,7 @@ class Destination:
         """Where a push of this folder was to go; a new repository named like the folder if there was none."""
         path = Path(folder) / DESTINATION_FILE
         if not path.is_file():
-            return cls(Path(folder).absolute().name)
+            return cls(_repository_name(folder))
         try:
             return cls(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
@@ -71,6 +73,11 @@ class Destination:
     def remember(self, folder: str | Path) -> None:
         """Leave a note for [`remembered`] in the folder. It never holds a token."""
         (Path(folder) / DESTINATION_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _repository_name(folder: str | Path) -> str:
+    """The folder's name in the letters that the Hub allows."""
+    return re.sub(r"[^\w.-]+|--+|\.\.+", "-", Path(folder).absolute().name, flags=re.ASCII).strip("-.") or "run"
 
 
 def explain(error: BaseException) -> str:
@@ -106,8 +113,8 @@ def patient_session() -> None:
 def push_folder(folder: str | Path, destination: Destination | None = None, token: str | None = None) -> str:
     """Upload a saved run to the Hub and return its address.
 
-    Its card is brought up to date first: figures and picture from the log, pass@k from `folder/evaluation`. Prompts,
-    completions, checkpoints and the paths of this machine stay here ([`trl_entropy.hub.upload`]).
+    Its card is brought up to date first: figures and picture from the log, pass@k from `folder/evaluation`. Only what
+    [`trl_entropy.hub.upload`] names goes, without secrets, prompts and paths of this machine; a line names the rest.
 
     The destination stays in the folder until the push has arrived: a second call without one repeats the first.
 
@@ -136,9 +143,10 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
         repo_id = hub.create_repo(destination.repo_id, private=destination.private, exist_ok=True).repo_id
         name_repository(folder, repo_id)
         with staged(folder) as stage:
+            check_is_pushable(stage.path)
             hub.upload_folder(
                 repo_id=repo_id,
-                folder_path=stage,
+                folder_path=stage.path,
                 commit_message="Trained with trl_entropy",
                 revision=destination.revision,
             )
@@ -146,9 +154,11 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
     except Exception as error:
         raise PushFailedError(
             f"The push to {destination.repo_id} failed. {explain(error)}\n"
-            f"Everything is saved in {folder}. To push again:  trl-entropy push {folder}"
+            f"Everything is saved in {folder}. To push again:  trl-entropy push {shlex.quote(str(folder))}"
         ) from error
     (Path(folder) / DESTINATION_FILE).unlink()
+    if stage.line:
+        print(stage.line)
     return f"{hub.endpoint}/{repo_id}"
 
 
@@ -167,12 +177,12 @@ def open_repository(args: TrainingArguments) -> str | None:
     """Create the run's repository before anything loads; return what is wrong if that fails.
 
     Training goes on without it, as the push at the end is tried anew. A token given as an argument moves to the
-    environment, because the Trainer uploads its arguments.
+    environment, because the Trainer saves its arguments.
     """
-    if not args.push_to_hub:
-        return None
     if args.hub_token:
         os.environ["HF_TOKEN"], args.hub_token = args.hub_token, None
+    if not args.push_to_hub:
+        return None
     if args.process_index != 0:
         return None
     from huggingface_hub import HfApi
