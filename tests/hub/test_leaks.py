@@ -247,6 +247,14 @@ def test_a_damaged_file_stays(tmp_path: Path, name: str, damage: bytes):
     assert goes == [] or name == "README.md"
 
 
+def test_bytes_behind_the_tensors_are_no_weights(tmp_path: Path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with (tmp_path / "model.safetensors").open("ab") as file:
+        file.write(b"more")
+    with staged(tmp_path) as stage:
+        assert stage.left_out == ["model.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
@@ -267,6 +275,11 @@ def test_which_names_are_secret(name: str, secret: bool):
         ("postgresql://u:p@db/x and ssh://git@host/y", "postgresql://db/x and ssh://host/y"),
         ("https://x.org/a/b?token=abcdef1&page=12", "https://x.org/a/b?token=REMOVED&page=12"),
         ("-L/home/bob/lib", "-L~/lib"),
+        ("host=db password=1234 user=x", "host=db password=REMOVED user=x"),
+        ("AccountKey=abc123==;EndpointSuffix=x", "AccountKey=REMOVED;EndpointSuffix=x"),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nx\n-----END PGP PRIVATE KEY BLOCK-----", "REMOVED"),
+        ("me:hunter2@proxy:3128", "proxy:3128"),
+        ("| `eos_token` | `<eos>` |", "| `eos_token` | `<eos>` |"),
         ("call hf_hub_download(repo)", "call hf_hub_download(repo)"),
         ("a / b, c/d, ../e/f, </g>/h", "a / b, c/d, ../e/f, </g>/h"),
     ],

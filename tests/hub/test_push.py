@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from tests.conftest import tiny_model
 from trl_entropy import cli
 from trl_entropy.hub import publish as push
-from trl_entropy.hub.card_figures import BEGIN, END
+from trl_entropy.hub.card import BEGIN, END
 from trl_entropy.hub.publish import DESTINATION_FILE, Destination, PushFailedError, push_folder
 
 from .conftest import CARD

@@ -37,7 +37,7 @@ def test_every_save_is_pushed_and_the_last_one_loads(hub: Hub, run: Run, tmp_pat
     assert 'model_id = "someone/countdown"' in card.text
     assert "| `siren_coef` | `0.3` |" in card.text
     assert "2509.25133" in card.text
-    assert "jiang2025rethinking" in card.text
+    assert "Yuxian Jiang" in card.text
     assert "vonwerra2020trl" in card.text
 
     local = HfApi().snapshot_download("someone/countdown", cache_dir=tmp_path / "downloads")
@@ -86,7 +86,7 @@ def test_a_run_goes_on_from_the_hub_as_if_it_had_not_stopped(hub: Hub, run: Run,
     assert (resumed / "checkpoint-2" / STATE_FILE).is_file()
     states = [json.loads((folder / "checkpoint-4" / STATE_FILE).read_text())["state"] for folder in (whole, resumed)]
     assert states[0] == states[1]
-    assert states[0]["anchor"] > 0
+    assert states[0]["siren"]["anchor"] > 0
     weights = [AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (whole, resumed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -14,6 +14,7 @@ _SECRET = re.compile(
     r"secrets?|pass(word|wd|phrase)|pwd|auth|authorization|bearer|cookie|credentials?|sig|signature"
     r"|\w*(token|password|passwd|secret|apikey|accesskey|privatekey)"
 )
+_PASSWORD = re.compile(r"pass(word|wd|phrase)|pwd|secret")
 _KEY_OF = re.compile(r"access|account|api|auth|encryption|private|secret|service|signing|ssh")
 _TOKEN_OF = re.compile(r"access|api|auth|bearer|hf|hub|push|refresh|session|user")
 # A key that ends in one of these holds what somebody wrote for the model, or the model wrote
@@ -28,7 +29,8 @@ _SHAPES = re.compile(
     | \b(?:hooks\.slack\.com/services|discord\w*\.com/api/webhooks)/\S+
     | \b(?:gh[a-z]|github_pat)_\w{16,} | \bA(?:KI|SI)A[A-Z\d]{16}\b | \bAIza[\w-]{30,}
     | \beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?
-    | -----BEGIN[ ][^-]*KEY-----[\s\S]*?(?:-----END[^-]*-----|\Z)
+    | \bya29\.[\w-]{10,} | \bSG\.[\w-]{10,} | \bAGE-SECRET-KEY-\w+ | \btskey-[\w-]+ | \b\d{8,10}:AA[\w-]{30,}
+    | -----BEGIN[ ][^-]*KEY[^-]*-----[\s\S]*?(?:-----END[^-]*-----|\Z)
     | \b[Bb]earer\s+[\w.+/=~-]{8,} | \b[Bb]asic\s+(?=\S*[\d=])[\w+/=]{8,}"""
 )
 _RANDOM = re.compile(  # 28 letters of three kinds in a row, 38 where slashes count (AWS), 32 of a hexadecimal number
@@ -44,7 +46,7 @@ _CREDENTIALS = re.compile(
 _ASSIGNED = re.compile(
     r"""(?x) (--)?((?i:[\w-]*(?:token|secret|passw|passphrase|pwd|key|auth|bearer|cookie|credential|sig)[\w-]*))
     ( ["'`]?[ ]*[=:|][ ]*["'`]? | (?(1)[ ]+|(?!)) )
-    ((?:[Bb]earer[ ]|[Bb]asic[ ]|[Tt]oken[ ])?[^\s"'`,;&|<>(){}\[\]]{6,})"""
+    ((?:[Bb]earer[ ]|[Bb]asic[ ]|[Tt]oken[ ])?[^\s"'`,;&|<>(){}\[\]]{4,})"""
 )
 _HOME = re.compile(
     r"""(?x) (?<![\w.][\w.])/(?:home|Users)/[^\s/"'<>|,;:()\[\]{}\\`]+
@@ -155,14 +157,14 @@ def _is_private(key: str, value: Any, record: bool) -> bool:
         return False
     words = _words(key)
     if isinstance(value, int):
-        return _any(re.compile(r"pass(word|wd|phrase)|pwd|secret"), words)
+        return _any(_PASSWORD, words)
     if record and _any(_WRITTEN, words[-1:]) and not isinstance(value, dict):
         return True
     if record or "token" not in words:
         return is_secret(key, record)
     # A model's own: eos_token, image_token, and so on
     bare = isinstance(value, str) and not re.search(r"[<>\[\]|]", value)
-    return bare and (_any(_TOKEN_OF, words) or words == ["token"])
+    return bare and (_any(_TOKEN_OF, words) or words == ["token"] or bool(re.search(r"\d", value)))
 
 
 def _any(pattern: re.Pattern, words: list[str]) -> bool:
@@ -170,9 +172,10 @@ def _any(pattern: re.Pattern, words: list[str]) -> bool:
 
 
 def _assigns_secret(match: re.Match) -> bool:
-    name, word = match[2], match[4]
-    prose = name.lower() in ("token", "secret", "signature", "key") and word.isalpha() and word.islower()
-    return is_secret(name, record=False) and not prose and not word.replace(".", "").isdigit()
+    words, value = _words(match[2]), match[4]
+    prose = len(words) == 1 and not _any(_PASSWORD, words) and value.isalpha() and value.islower()  # "a token: all"
+    number = value.replace(".", "").isdigit() and not _any(_PASSWORD, words)
+    return is_secret(match[2], record=False) and not prose and not number
 
 
 def _words(name: str) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,13 +18,8 @@ from .clean import Cleaner
 logger = logging.getLogger(__name__)
 
 DESTINATION_FILE = "push.json"
-RESULTS = (
-    "format",
-    "settings",
-    "versions",
-    "figures",
-    "comparisons",
-)  # of an evaluation, without problems and answers
+# Of an evaluation, without its problems and their answers
+RESULTS = ("format", "settings", "versions", "figures", "comparisons")
 
 
 @dataclass
@@ -39,7 +35,7 @@ class Stage:
         """What stays, in a line; empty when nothing does."""
         folders = {name.partition("/")[0] for name in self.went}
         parts = [name.split("/") for name in self.left_out if name != DESTINATION_FILE]
-        names = {f"{p[0]}/.../{p[-1]}" if p[0] in folders else "/".join([p[0], *[""][: len(p) - 1]]) for p in parts}
+        names = {f"{p[0]}/.../{p[-1]}" if p[0] in folders else p[0] + "/" * (len(p) > 1) for p in parts}
         return f"Not uploaded: {', '.join(sorted(names))}." if names else ""
 
 
@@ -97,7 +93,7 @@ class CleanedUploads:
             stage = stack.enter_context(staged(folder_path, checkpoint))
             if checkpoint:
                 self._finish(stage.path)
-            logger.info(stage.line)
+            _say(stage.line)
             sent = self._hub.upload_folder(folder_path=stage.path, path_in_repo=path_in_repo, **arguments)
             if hasattr(sent, "add_done_callback"):
                 until = stack.pop_all()
@@ -118,6 +114,13 @@ def cleaned_uploads(finish: Callable[[Path], None]) -> Iterator[None]:
         transformers.trainer.hf_api = hub
 
 
+@cache
+def _say(line: str) -> None:
+    """Once, though every save is pushed."""
+    if line:
+        logger.warning(line)
+
+
 def _link(path: Path, there: Path, clean: Cleaner) -> None:
     there.symlink_to(path.resolve())
 
@@ -132,6 +135,9 @@ def _weights(path: Path, there: Path, clean: Cleaner) -> None:
     """Safetensors: tensors behind a JSON header, in which anybody may note anything."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        if file.tell() + max(ends, default=0) != path.stat().st_size:
+            raise ValueError("holds more or less than its tensors")
         notes = header.get("__metadata__", {})
         cleaned = clean.value(notes)
         if cleaned == notes:
@@ -151,14 +157,6 @@ def _json(path: Path, there: Path, clean: Cleaner, record: bool = False, keys: t
     there.write_text(json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _record(path: Path, there: Path, clean: Cleaner) -> None:
-    _json(path, there, clean, record=True)
-
-
-def _results(path: Path, there: Path, clean: Cleaner) -> None:
-    _json(path, there, clean, record=True, keys=RESULTS)
-
-
 def _rows(path: Path, there: Path, clean: Cleaner) -> None:
     with there.open("w", encoding="utf-8") as out:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -169,12 +167,7 @@ def _rows(path: Path, there: Path, clean: Cleaner) -> None:
 
 
 def _text(path: Path, there: Path, clean: Cleaner, paths: bool = True) -> None:
-    text = path.read_text(encoding="utf-8")
-    there.write_text(clean.text(text, paths=paths), encoding="utf-8")
-
-
-def _of_the_model(path: Path, there: Path, clean: Cleaner) -> None:
-    _text(path, there, clean, paths=False)
+    there.write_text(clean.text(path.read_text(encoding="utf-8"), paths=paths), encoding="utf-8")
 
 
 def _picture(path: Path, there: Path, clean: Cleaner) -> None:
@@ -221,11 +214,11 @@ _WAYS: dict[str, Callable[[Path, Path, Cleaner], None]] = {
     r"(model|adapter_model)[\w.-]*\.safetensors": _weights,
     rf"({_CONFIG}|special_tokens_map|chat_template|model\.safetensors\.index)\.json": _json,
     r"(tokenizer|tekken|vocab|added_tokens)\.json|(vocab|merges)\.txt|[\w.-]+\.(model|spm|tiktoken)": _verbatim,
-    rf"chat_template\.jinja|additional_chat_templates/[\w-]+\.jinja|{_CODE}": _of_the_model,
-    r"(settings|trainer_state)\.json": _record,
+    rf"chat_template\.jinja|additional_chat_templates/[\w-]+\.jinja|{_CODE}": partial(_text, paths=False),
+    r"(settings|trainer_state)\.json": partial(_json, record=True),
     r"entropy_state\.json": _verbatim,  # carries a checksum
     r"(metrics(-\d+)?|entropy_dynamics|(evaluation/(.+/)?)?entropy_reward)\.jsonl": _rows,
-    r"evaluation/(.+/)?results\.json": _results,
+    r"evaluation/(.+/)?results\.json": partial(_json, record=True, keys=RESULTS),
     r"README\.md|(LICENSE|NOTICE)(\.\w+)?|evaluation/(.+/)?(results\.md|pass_at_k\.svg)": _text,
     r"entropy_control\.png|evaluation/(.+/)?pass_at_k\.png": _picture,
     r"((runs|logs)/(.+/)?)?events\.out\.tfevents\.\d+\..+": _events,
