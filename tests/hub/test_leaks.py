@@ -115,6 +115,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "store": f"sqlite:///{HOME}/my studies/x.db",
             "argv": ["--password", SECRETS["password"], "--cache", f"{HOME}/.cache/x"],
             "note": f"aws {SECRETS['AWS']} and {SECRETS['GitHub']}",
+            "comment": f"as {SECRETS['of this process']} said",
             "callback": SECRETS["webhook"],
             "web": [SECRETS["web token"]],
             "windows": r"C:\Users\alice\run",

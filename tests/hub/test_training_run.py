@@ -86,7 +86,7 @@ def test_a_run_goes_on_from_the_hub_as_if_it_had_not_stopped(hub: Hub, run: Run,
     assert (resumed / "checkpoint-2" / STATE_FILE).is_file()
     states = [json.loads((folder / "checkpoint-4" / STATE_FILE).read_text())["state"] for folder in (whole, resumed)]
     assert states[0] == states[1]
-    assert states[0]["siren"]["anchor"] > 0
+    assert states[0]["parts"]["siren"]["anchor"] > 0
     weights = [AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (whole, resumed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -163,8 +163,9 @@ def _is_private(key: str, value: Any, record: bool) -> bool:
     if record or "token" not in words:
         return is_secret(key, record)
     # A model's own: eos_token, image_token, and so on
-    bare = isinstance(value, str) and not re.search(r"[<>\[\]|]", value)
-    return bare and (_any(_TOKEN_OF, words) or words == ["token"] or bool(re.search(r"\d", value)))
+    if not isinstance(value, str) or re.search(r"[<>\[\]|]", value):
+        return False
+    return words == ["token"] or _any(_TOKEN_OF, words) or bool(re.search(r"\d", value))
 
 
 def _any(pattern: re.Pattern, words: list[str]) -> bool:
