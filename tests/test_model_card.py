@@ -75,7 +75,7 @@ def evaluation(folder: Path) -> dict:
 
 def test_both_papers_and_every_setting_that_acts(card_of: Train):
     text = (card_of(siren_coef=0.25, clip_cov_ratio=0.125, clip_cov_low=0.5) / "README.md").read_text()
-    assert "Method: **SIREN + Clip-Cov**" in text
+    assert "Method: **Clip-Cov + SIREN**" in text
     for paper in (Siren.paper, ClipCov.paper):
         assert f"papers/{paper.id}" in text
         assert text.count(paper.citation) == 1
