@@ -36,17 +36,6 @@ def test_out_of_range(name, arguments):
         EntropyGRPOConfig(**arguments(**{**on, name: value}))
 
 
-def test_a_token_map_on_its_way_to_the_hub_is_not_silent(arguments):
-    given = arguments(log_token_map=2, push_to_hub=True)
-    with pytest.warns(
-        UserWarning, match="hub_strategy='every_save' uploads the run's folder .* prompts and completions"
-    ):
-        EntropyGRPOConfig(**given)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        EntropyGRPOConfig(**given, hub_strategy="end")
-
-
 def test_a_string_for_a_number_is_refused(arguments):
     with pytest.raises(ValueError, match="siren_coef='much' is not allowed"):
         EntropyGRPOConfig(**arguments(siren_coef="much"))

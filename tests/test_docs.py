@@ -232,11 +232,12 @@ def test_extras_are_installed_from_a_clone():
 
 
 def test_the_citation_names_the_papers_of_the_card():
-    from trl_entropy.hub.card import ENTROPY_MECHANISM, SIREN
+    from trl_entropy.methods.clip_cov import ClipCov
+    from trl_entropy.methods.siren import Siren
 
     references = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
-    for paper, reference in zip((SIREN, ENTROPY_MECHANISM), references, strict=True):
-        assert paper["title"] == reference["title"]
-        assert reference["url"].endswith(paper["id"])
+    for paper, reference in zip((Siren.paper, ClipCov.paper), references, strict=True):
+        assert paper.title == reference["title"]
+        assert reference["url"].endswith(paper.id)
         names = [f"{author['given-names']} {author['family-names']}" for author in reference["authors"]]
-        assert " and ".join(names) in re.sub(r"\s+", " ", paper["citation"])
+        assert " and ".join(names) in re.sub(r"\s+", " ", paper.citation)

@@ -13,10 +13,22 @@ from peft import LoraConfig
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 from trl_entropy.demo.worker import _USAGE
-from trl_entropy.hub.card import ENTROPY_MECHANISM, SIREN, loading_section, name_repository, settings
-from trl_entropy.hub.card_evaluation import read_evaluations
-from trl_entropy.hub.card_figures import BEGIN, END, PICTURE, refresh_card
+from trl_entropy.hub.card import (
+    BEGIN,
+    END,
+    PICTURE,
+    CardError,
+    evaluations,
+    loading_section,
+    name_repository,
+    refresh_card,
+    settings,
+)
+from trl_entropy.methods import methods_on
+from trl_entropy.methods.clip_cov import ClipCov
+from trl_entropy.methods.siren import Siren
 from trl_entropy.plots.card_picture import plot_card
+from trl_entropy.runlog import Run
 
 
 Train = Callable[..., Path]
@@ -63,10 +75,10 @@ def evaluation(folder: Path) -> dict:
 
 def test_both_papers_and_every_setting_that_acts(card_of: Train):
     text = (card_of(siren_coef=0.25, clip_cov_ratio=0.125, clip_cov_low=0.5) / "README.md").read_text()
-    assert "Method: **SIREN + Clip-Cov**" in text
-    for paper in (SIREN, ENTROPY_MECHANISM):
-        assert paper["id"] in text
-        assert paper["citation"].splitlines()[0] in text
+    assert "Method: **Clip-Cov + SIREN**" in text
+    for paper in (Siren.paper, ClipCov.paper):
+        assert f"papers/{paper.id}" in text
+        assert text.count(paper.citation) == 1
     for line in ("| `siren_coef` | `0.25` |", "| `clip_cov_ratio` | `0.125` |", "| `clip_cov_low` | `0.5` |"):
         assert line in text
     assert "kl_cov_coef" not in text
@@ -113,7 +125,7 @@ def test_an_adapter_says_what_it_sits_on(card_of: Train):
 def test_plain_grpo_has_a_card_too(card_of: Train):
     text = (card_of() / "README.md").read_text()
     assert "Method: **none (plain GRPO)**" in text
-    assert SIREN["id"] not in text
+    assert Siren.paper.id not in text
     assert "trained with GRPO, a method" in text
     assert "Cite GRPO as:" in text
     assert "GRPO with entropy control" not in text
@@ -127,7 +139,8 @@ def test_a_run_with_a_method_is_called_so(card_of: Train):
 
 def test_the_settings_are_those_that_act(arguments: Callable[..., dict]):
     def names(**given) -> set[str]:
-        return set(settings(EntropyGRPOConfig(**arguments(**given))))
+        args = EntropyGRPOConfig(**arguments(**given))
+        return set(settings(args, [kind().attach(args) for kind in methods_on(args)]))
 
     adaptive = {"use_adaptive_entropy", "entropy_target"}
     adaptive |= {"entropy_coef_min", "entropy_coef_max", "entropy_coef_delta"}
@@ -192,7 +205,7 @@ def test_a_card_that_is_not_ours_is_left_alone(tmp_path: Path):
     refresh_card(tmp_path)
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
     (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
-    with pytest.raises(ValueError, match=r"results\.json is damaged .* Evaluate again"):
+    with pytest.raises(CardError, match=r"results\.json is damaged .* Evaluate again"):
         refresh_card(tmp_path)
 
 
@@ -213,7 +226,7 @@ def test_which_evaluation_is_the_runs_own(model: str, trained: bool, tmp_path: P
     content = evaluation(folder)
     content["figures"] = [{**content["figures"][0], "model": model.replace("FOLDER", str(folder))}]
     (folder / "evaluation" / "results.json").write_text(json.dumps(content))
-    assert [found.trained for found in read_evaluations(folder)] == [trained]
+    assert [found["trained"] for found in evaluations(folder)] == [trained]
 
 
 @pytest.mark.parametrize("vision", [False, True])
@@ -244,9 +257,6 @@ def test_no_code_of_the_demos_card_loads_from_a_local_path(tmp_path: Path):
 
 
 def test_nothing_to_draw_draws_nothing(tmp_path: Path):
-    assert (
-        plot_card([{"step": 1, "loss": 0.0}, {"entropy": float("nan"), "step": 2}], "siren", tmp_path / "x.png")
-        is False
-    )
+    assert plot_card(Run("run", tmp_path), tmp_path / "x.png") is False
     assert not (tmp_path / "x.png").exists()
-    assert read_evaluations(tmp_path) == []
+    assert evaluations(tmp_path) == []

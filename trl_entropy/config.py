@@ -1,11 +1,9 @@
 """The configuration: TRL's, the methods' and controllers' arguments, and the few that no method owns."""
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal, cast
 
-from transformers.trainer_utils import HubStrategy
 from trl import GRPOConfig
 
 from .methods import ARGUMENTS, METHODS, Method, argument, methods_on
@@ -78,12 +76,6 @@ class EntropyGRPOConfig(OwnArguments, *ARGUMENTS, GRPOConfig):
         refuse_inert(self, "log_token_map_steps", "log_token_map")
         refuse_inert(self, "log_entropy_dynamics_steps", "log_entropy_dynamics")
         check_methods(self)
-        if self.log_token_map and self.push_to_hub and self.hub_strategy != "end":
-            warnings.warn(
-                f"hub_strategy={HubStrategy(self.hub_strategy).value!r} uploads the run's folder while it trains, and "
-                "with log_token_map it holds prompts and completions. Set hub_private_repo=True, or "
-                "hub_strategy='end', which leaves them out."
-            )
 
     def check_with(self, methods: Iterable[Method]) -> None:
         """What can be said only when the trainer's own methods are known, too.

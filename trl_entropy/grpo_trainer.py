@@ -13,7 +13,9 @@ from trl import GRPOTrainer
 from .callbacks import attach_observers
 from .config import EntropyGRPOConfig
 from .hub import card
+from .hub.upload import cleaned_uploads
 from .methods import Method
+from .reliability.checkpoints import seal
 from .trainer import EntropyControl
 
 
@@ -92,6 +94,14 @@ class EntropyGRPOTrainer(EntropyControl, GRPOTrainer):
         self._paper = card.paper(self.args)
         self._tag_names = [*type(self)._tag_names, *(method.name.lower() for method in self.methods)]
         attach_observers(self)
+
+    def _push_from_checkpoint(self, checkpoint_folder):
+        with cleaned_uploads(seal):
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def push_to_hub(self, *args, **kwargs):
+        with cleaned_uploads(seal):
+            return super().push_to_hub(*args, **kwargs)
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None):
         super().create_model_card(model_name, dataset_name, tags)

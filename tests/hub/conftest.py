@@ -1,15 +1,21 @@
 """The local Hub, the client of this process pointed at it, and a saved run to push."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import transformers
+import yaml
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from tests.conftest import tiny_model, tiny_tokenizer
+from trl_entropy.script import train
+from trl_entropy.tasks.countdown import puzzles
+from trl_entropy.tasks.tiny_model import build_model
+from trl_entropy.tasks.tokenizer import build_tokenizer
 
 from .stub import Hub
 
@@ -45,3 +51,44 @@ def saved_run(tmp_path: Path) -> Path:
     (folder / "checkpoint-3").mkdir()
     (folder / "checkpoint-3" / "optimizer.pt").write_bytes(b"large")
     return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Path]:
+    """Run the training script on the countdown task from local files; returns the run's folder."""
+    tokenizer = build_tokenizer()
+    build_model().save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    rows = [{"prompt": p.prompt, "numbers": p.numbers, "target": p.target} for p in puzzles("train")[:16]]
+    (tmp_path / "puzzles.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def start(**overrides) -> Path:
+        settings = {
+            "model_name_or_path": str(tmp_path / "base"),
+            "dtype": "float32",
+            "dataset_name": str(tmp_path / "puzzles.jsonl"),
+            "reward_funcs": ["countdown_reward"],
+            "output_dir": str(tmp_path / "first-try"),
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+            "disable_tqdm": True,
+            "logging_steps": 1,
+            "save_steps": 2,
+            "max_steps": 4,
+            "learning_rate": 1e-3,
+            "lr_scheduler_type": "constant",
+            "per_device_train_batch_size": 4,
+            "num_generations": 4,
+            "steps_per_generation": 2,
+            "max_completion_length": 6,
+            "gradient_checkpointing": False,
+            "siren_coef": 0.3,
+            "push_to_hub": True,
+            **overrides,
+        }
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+        train.main(["--config", str(tmp_path / "run.yaml")])
+        return Path(settings["output_dir"])
+
+    return start

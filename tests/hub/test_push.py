@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from tests.conftest import tiny_model
 from trl_entropy import cli
 from trl_entropy.hub import publish as push
-from trl_entropy.hub.card_figures import BEGIN, END
+from trl_entropy.hub.card import BEGIN, END
 from trl_entropy.hub.publish import DESTINATION_FILE, Destination, PushFailedError, push_folder
 
 from .conftest import CARD
@@ -94,38 +94,6 @@ def test_offline(hub: Hub, saved_run: Path, monkeypatch: pytest.MonkeyPatch):
         push_folder(saved_run)
     assert "failed. HF_HUB_OFFLINE is set, so the Hub was not asked. Unset it on" in str(failure.value)
     assert ".." not in str(failure.value).replace(str(saved_run), "")
-
-
-def test_completions_and_local_paths_stay_here(hub: Hub, saved_run: Path):
-    secret = "/data/people/me/models/base"
-    texts = [
-        "evaluation/me--run/math500/seed-0/samples.parquet",
-        "evaluation/me--run/math500/seed-0/samples.jsonl",
-        "completions/completions_00001.parquet",
-        "token_map.jsonl",
-        "token_map-1.jsonl",
-    ]
-    settings = {"model": secret, "arguments": {"output_dir": f"{secret}/run", "reward_weights": [1.0]}}
-    ours = {
-        "settings.json": json.dumps(settings),
-        "entropy_reward.jsonl": json.dumps({"step": 1, "model": secret}) + "\n" + '{"step": 2, "mod',
-        "evaluation/results.json": json.dumps({"figures": [{"model": secret, "name": "models/base", "figures": {}}]}),
-        "evaluation/me--run/math500/seed-0/eval_settings.json": json.dumps({"model": secret}),
-    }
-    for name, text in {**dict.fromkeys(texts, "a completion"), **ours}.items():
-        (saved_run / name).parent.mkdir(parents=True, exist_ok=True)
-        (saved_run / name).write_text(text)
-    push_folder(saved_run)
-    files = hub.files["someone/my-run"]
-    assert not set(texts) & set(files)
-    assert set(ours) <= set(files)
-    assert not [name for name, data in files.items() if b"/data/people" in data]
-    assert json.loads(files["settings.json"]) == {
-        "model": "base",
-        "arguments": {"output_dir": "run", "reward_weights": [1.0]},
-    }
-    assert files["entropy_reward.jsonl"] == b'{"step": 1, "model": "base"}\n'
-    assert all((saved_run / name).read_text() == text for name, text in ours.items())  # as it was
 
 
 def test_a_push_brings_the_card_up_to_date(hub: Hub, saved_run: Path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from transformers import TrainingArguments
 
+from ..errors import TrlEntropyError
 from .upload import DESTINATION_FILE, staged
 
 
@@ -16,25 +19,34 @@ if TYPE_CHECKING:
     from ..grpo_trainer import EntropyGRPOTrainer
 
 
-WEIGHTS = ("model*.safetensors", "adapter_model.safetensors", "pytorch_model*.bin", "adapter_model.bin")
+WEIGHTS = ("model*.safetensors", "adapter_model*.safetensors")
 # huggingface_hub waits for ever for a server that says nothing; it retries six times
 SECONDS_OF_SILENCE = 180.0
 
 _AGAIN = "Nothing is wrong on this side: push again later."
+_CHANGED = "Something else changed the repository at the same moment. Push again."
 _REMEDIES = {
     401: "The Hub does not accept the token. Log in with `hf auth login`, or set HF_TOKEN to one with write access.",
     402: "The account's storage is used up. Free some of it, or push to another account with --repo.",
     403: "The token may not write there. Use a token with write access, or choose another repository with --repo.",
     404: "The Hub does not know that repository or revision. Check the name, and that the token may see it.",
-    409: "Something else changed the repository at the same moment. Push again.",
-    412: "Something else changed the repository at the same moment. Push again.",
+    409: _CHANGED,
+    412: _CHANGED,
     413: "A file is larger than the Hub takes. Save in smaller shards.",
     429: f"The Hub asks for fewer requests. {_AGAIN}",
 }
 
 
-class PushFailedError(RuntimeError):
+class PushFailedError(TrlEntropyError, RuntimeError):
     """A push did not arrive. The message says why, what is saved, and how to push again."""
+
+
+class NoModelError(TrlEntropyError, FileNotFoundError):
+    """A folder to push is none, or holds no model."""
+
+
+class HubError(TrlEntropyError, ValueError):
+    """What is to come from the Hub, or a note on where to push, cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Destination:
     @classmethod
     def of(cls, args: TrainingArguments) -> "Destination":
         """Where the arguments of a run say: `hub_model_id`, or the name of its folder."""
-        name = args.hub_model_id or Path(args.output_dir or ".").absolute().name
+        name = args.hub_model_id or _repository_name(args.output_dir or ".")
         return cls(name, args.hub_private_repo, args.hub_revision)
 
     @classmethod
@@ -62,15 +74,20 @@ class Destination:
         """Where a push of this folder was to go; a new repository named like the folder if there was none."""
         path = Path(folder) / DESTINATION_FILE
         if not path.is_file():
-            return cls(Path(folder).absolute().name)
+            return cls(_repository_name(folder))
         try:
             return cls(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is damaged ({error}). Delete it and name the repository with --repo.") from error
+            raise HubError(f"{path} is damaged ({error}). Delete it and name the repository with --repo.") from error
 
     def remember(self, folder: str | Path) -> None:
         """Leave a note for [`remembered`] in the folder. It never holds a token."""
         (Path(folder) / DESTINATION_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _repository_name(folder: str | Path) -> str:
+    """The folder's name in the letters that the Hub allows."""
+    return re.sub(r"[^\w.-]+|--+|\.\.+", "-", Path(folder).absolute().name, flags=re.ASCII).strip("-.") or "run"
 
 
 def explain(error: BaseException) -> str:
@@ -78,15 +95,14 @@ def explain(error: BaseException) -> str:
     from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
     status = getattr(getattr(error, "response", None), "status_code", None)
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    what = f"{type(error).__name__}: {first_line}".rstrip(": .")
+    first_line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    what = f"{type(error).__name__}: {first_line}".rstrip(": ")
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so the Hub was not asked. Unset it on a machine that reaches the Hub."
     if isinstance(error, LocalTokenNotFoundError):
         return f"{what}. Log in with `hf auth login`, or set HF_TOKEN."
     if status is not None:
-        remedy = _REMEDIES.get(status, _AGAIN if status >= 500 else "")
-        return f"The Hub answered {status} ({first_line.rstrip('.')}). {remedy}".rstrip()
+        return f"The Hub answered {status} ({first_line}). {_REMEDIES.get(status, _AGAIN * (status >= 500))}".rstrip()
     if "Timeout" in type(error).__name__:
         return f"The Hub did not answer in time ({what}). {_AGAIN}"
     if any(kind.__name__ in ("TransportError", "ConnectionError") for kind in type(error).__mro__):
@@ -106,8 +122,8 @@ def patient_session() -> None:
 def push_folder(folder: str | Path, destination: Destination | None = None, token: str | None = None) -> str:
     """Upload a saved run to the Hub and return its address.
 
-    Its card is brought up to date first: figures and picture from the log, pass@k from `folder/evaluation`. Prompts,
-    completions, checkpoints and the paths of this machine stay here ([`trl_entropy.hub.upload`]).
+    Its card is brought up to date first: figures and picture from the log, pass@k from `folder/evaluation`. Only what
+    [`trl_entropy.hub.upload`] names goes, without secrets, prompts and paths of this machine; a line names the rest.
 
     The destination stays in the folder until the push has arrived: a second call without one repeats the first.
 
@@ -117,14 +133,13 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
         token: a token of the Hub; by default the one of `hf auth login` or `HF_TOKEN`.
 
     Raises:
-        FileNotFoundError: when the folder is none, or holds no model.
-        ValueError: when an evaluation in the folder is damaged.
+        NoModelError: when the folder is none, or holds no model.
+        CardError: when an evaluation in the folder is damaged.
         PushFailedError: when the push did not arrive. Nothing is lost, and the push can be repeated.
     """
     from huggingface_hub import HfApi
 
-    from .card import name_repository
-    from .card_figures import refresh_card
+    from .card import name_repository, refresh_card
 
     check_is_pushable(folder)
     refresh_card(folder)
@@ -136,9 +151,10 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
         repo_id = hub.create_repo(destination.repo_id, private=destination.private, exist_ok=True).repo_id
         name_repository(folder, repo_id)
         with staged(folder) as stage:
+            check_is_pushable(stage.path)
             hub.upload_folder(
                 repo_id=repo_id,
-                folder_path=stage,
+                folder_path=stage.path,
                 commit_message="Trained with trl_entropy",
                 revision=destination.revision,
             )
@@ -146,33 +162,35 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
     except Exception as error:
         raise PushFailedError(
             f"The push to {destination.repo_id} failed. {explain(error)}\n"
-            f"Everything is saved in {folder}. To push again:  trl-entropy push {folder}"
+            f"Everything is saved in {folder}. To push again:  trl-entropy push {shlex.quote(str(folder))}"
         ) from error
     (Path(folder) / DESTINATION_FILE).unlink()
+    if stage.line:
+        print(stage.line)
     return f"{hub.endpoint}/{repo_id}"
 
 
 def check_is_pushable(folder: str | Path) -> None:
-    """Raise `FileNotFoundError` unless the folder holds a model or an adapter; name a checkpoint that does."""
+    """Raise `NoModelError` unless the folder holds a model or an adapter; name a checkpoint that does."""
     path = Path(folder)
     if not path.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder. Give the output_dir of a run.")
+        raise NoModelError(f"{folder} is not a folder. Give the output_dir of a run.")
     if not any(next(path.glob(pattern), None) for pattern in WEIGHTS):
         checkpoints = sorted(path.glob("checkpoint-*"), key=lambda p: p.stat().st_mtime)
         hint = f" Its newest checkpoint is {checkpoints[-1]}." if checkpoints else ""
-        raise FileNotFoundError(f"{folder} holds no model: none of {', '.join(WEIGHTS)}.{hint}")
+        raise NoModelError(f"{folder} holds no model: none of {', '.join(WEIGHTS)}.{hint}")
 
 
 def open_repository(args: TrainingArguments) -> str | None:
     """Create the run's repository before anything loads; return what is wrong if that fails.
 
     Training goes on without it, as the push at the end is tried anew. A token given as an argument moves to the
-    environment, because the Trainer uploads its arguments.
+    environment, because the Trainer saves its arguments.
     """
-    if not args.push_to_hub:
-        return None
     if args.hub_token:
         os.environ["HF_TOKEN"], args.hub_token = args.hub_token, None
+    if not args.push_to_hub:
+        return None
     if args.process_index != 0:
         return None
     from huggingface_hub import HfApi
@@ -224,22 +242,22 @@ def fetch_checkpoint(spec: str, args: TrainingArguments) -> str:
         args: the run's arguments; the checkpoint goes to `output_dir/checkpoint-STEP`.
 
     Raises:
-        ValueError: when the repository cannot be read or holds no checkpoint.
+        HubError: when the repository cannot be read or holds no checkpoint.
     """
     from huggingface_hub import HfApi
 
     repo_id = spec.removeprefix("hub").removeprefix(":") or args.hub_model_id
     if not repo_id:
-        raise ValueError("resume_from_checkpoint='hub' needs hub_model_id. Set it, or give hub:USER/NAME.")
+        raise HubError("resume_from_checkpoint='hub' needs hub_model_id. Set it, or give hub:USER/NAME.")
     try:
         patient_session()
         patterns = ["last-checkpoint/*", "checkpoint-*/*"]
         folder = HfApi().snapshot_download(repo_id, revision=args.hub_revision, allow_patterns=patterns)
     except Exception as error:
-        raise ValueError(f"resume_from_checkpoint={spec!r}: {repo_id} could not be read. {explain(error)}") from error
+        raise HubError(f"resume_from_checkpoint={spec!r}: {repo_id} could not be read. {explain(error)}") from error
     found = {_step(path.parent): path.parent for path in Path(folder).glob("*checkpoint*/trainer_state.json")}
     if not found:
-        raise ValueError(
+        raise HubError(
             f"resume_from_checkpoint={spec!r}: {repo_id} holds no checkpoint. It must have been pushed with "
             "hub_strategy 'checkpoint' or 'all_checkpoints'."
         )
