@@ -1,13 +1,8 @@
 """The test-running reward against code that is right, wrong, endless, greedy or sly; and the calculator."""
 
-import os
-import time
-from pathlib import Path
-
-import psutil
 import pytest
 
-from trl_entropy.examples.code import extract_code, passes, passes_tests
+from trl_entropy.examples.code import extract_code, passes_tests
 from trl_entropy.examples.tools import calculator
 from trl_entropy.examples.vision import tagged_math_reward
 
@@ -35,35 +30,6 @@ def block(code: str) -> str:
 )
 def test_the_reward_of_code(code: str, reward: float):
     assert passes_tests([block(code)], tests=[TESTS]) == [reward]
-
-
-def gone(pid: int, seconds: float) -> bool:
-    """Whether a process that was killed a moment ago has ended; a zombie has, its parent only has not looked yet."""
-    try:
-        psutil.Process(pid).wait(timeout=seconds)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
-
-
-def test_endless_code_costs_its_limit_and_leaves_nothing_behind(tmp_path: Path):
-    pid = tmp_path / "pid"
-    code = (
-        f"import subprocess, sys\nchild = subprocess.Popen(['sleep', '60'])\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid))\nwhile True: pass"
-    )
-    started = time.monotonic()
-    assert passes(code, TESTS, seconds=1.0) is False
-    assert time.monotonic() - started < 4
-    assert gone(int(pid.read_text()), seconds=5)
-
-
-def test_the_code_runs_without_our_environment(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert passes("import os\nassert 'HF_TOKEN' not in os.environ and os.listdir('.') == []", [])
-    assert os.environ["HF_TOKEN"] == "hf_secret"
 
 
 def test_a_batch_keeps_its_order_and_runs_each_solution_once(monkeypatch: pytest.MonkeyPatch):

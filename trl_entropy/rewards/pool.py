@@ -75,7 +75,7 @@ class GradingPool:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}.")
         self.timeout, self.memory_mb = float(timeout), int(memory_mb)
-        self.workers = workers or _share_of_cores()
+        self.workers = workers or share_of_cores()
         self._lock = threading.Lock()
         _POOLS.add(self)
         self._nursery: subprocess.Popen | None = None
@@ -232,6 +232,8 @@ def _kill(nursery: subprocess.Popen, owner: int) -> None:
         nursery.stdout.close()
 
 
-def _share_of_cores() -> int:
+def share_of_cores(most: int = 8) -> int:
+    """The cores of this process's share, where several train on one machine; at least 1, at most `most`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, min(most, cores // max(1, int(ranks) if ranks.isdecimal() else 1)))
