@@ -1,5 +1,7 @@
 """The test-running reward against code that is right, wrong, endless, greedy or sly; and the calculator."""
 
+from typing import Any
+
 import pytest
 
 from trl_entropy.examples.code import extract_code, passes_tests
@@ -58,12 +60,17 @@ def test_the_last_block_is_the_answer():
         ("2 ** 100", "error: only numbers"),
         ("9999999999 * 9999999999", "error: a number beyond 1e+15"),
         ("__import__('os')", "error: only numbers"),
+        ("123456789012 / 8", "15432098626.5"),
+        ("0.1 + 0.2", "0.3"),
+        ("True + 1", "error: only numbers"),
+        ("1 + " * 60 + "1", "error: an expression of more than 200 characters"),  # cut, it would be another sum
         ("(" * 300, "error:"),
         ("", "error:"),
     ],
 )
 def test_calculator(expression: str, result: str):
-    assert calculator(expression).startswith(result)
+    answer = calculator(expression)
+    assert answer.startswith(result) if result.startswith("error") else answer == result
 
 
 @pytest.mark.parametrize(
@@ -73,8 +80,9 @@ def test_calculator(expression: str, result: str):
         ("<answer>13</answer>", 0.0),
         ("<answer>13</answer> no: <answer>12</answer>", 1.0),
         ("12", 1.0),
+        (12, 1.0),
         (None, None),
     ],
 )
-def test_a_gold_answer_in_tags(gold: str | None, reward: float | None):
+def test_a_gold_answer_in_tags(gold: Any, reward: float | None):
     assert tagged_math_reward(["It is \\boxed{12}."], solution=[gold]) == [reward]

@@ -83,7 +83,9 @@ def test_a_successor_killed_while_starting_is_tried_again(kill_while_starting):
     with GradingPool(workers=1) as pool:
         pool.compare([("1/2", "0.5")])
         started = kill_while_starting(times=1)
+        processes = [psutil.Process(pool._nursery.process.pid), *workers_of(pool)]
         pool._nursery.process.kill()
+        assert not psutil.wait_procs(processes, timeout=5)[1]
         assert pool.compare([("1/3", "0.5")])[0].status == "different"
     assert len(started) == 2
 
@@ -153,12 +155,15 @@ def test_workers_do_not_load_torch_and_stop_with_the_pool():
 
 def test_nothing_is_left_when_the_trainer_is_killed():
     code = """
-        import os, signal, psutil
+        import os, signal, time, psutil
         from trl_entropy.rewards import GradingPool
         pool = GradingPool(timeout=60, workers=1)
         pool.compare([("1/2", "0.5")])
         nursery = psutil.Process(pool._nursery.process.pid)
         print(nursery.pid, *[child.pid for child in nursery.children()], flush=True)
+        if os.fork() == 0:  # a DataLoader's worker, say, which outlives the trainer
+            time.sleep(20)
+            os._exit(0)
         pool.compare([("3", "9^{9^{9^{9}}}")])
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as trainer:
@@ -182,8 +187,9 @@ def test_a_fork_of_the_trainer_gets_its_own_workers(pool):
         pool.close()
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert psutil.pid_exists(nursery)
+    assert psutil.Process(nursery).status() != psutil.STATUS_ZOMBIE
     assert pool.compare([("1/2", "0.5")])[0].status == "equal"
+    assert pool._nursery.process.pid == nursery
 
 
 def test_a_fork_while_another_thread_grades_can_grade(pool):

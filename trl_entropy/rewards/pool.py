@@ -163,7 +163,7 @@ class GradingPool:
     def _forget(self) -> None:
         """A fork of this process has neither its workers nor the thread that may hold its lock."""
         if self._nursery is not None:
-            self._nursery.end.detach()
+            self._nursery.forget()
         self._nursery, self._workers, self._lock = None, [], threading.Lock()
 
 
