@@ -55,13 +55,18 @@ class Nursery:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM.format(memory_mb), json.dumps([str(path) for path in sys.path])],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C is for the trainer
             )
         self.end = weakref.finalize(self, _end, self.process)
+
+    def forget(self) -> None:
+        """In a fork of the trainer, which neither may end the nursery nor keep it alive."""
+        self.end.detach()
+        self._control.close()
 
     def fork(self) -> Worker:
         """A new worker.
@@ -94,7 +99,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def main(memory_mb: int) -> None:
-    """Fork workers as standard input, a socket, asks, until it closes or the parent is gone."""
+    """Fork workers as standard input, a socket, asks, until its other end closes, which a trainer's death does."""
     from .equality import warm_up
 
     control = socket.socket(fileno=os.dup(0))
@@ -103,20 +108,16 @@ def main(memory_mb: int) -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the workers
-    parent = os.getppid()
-    control.settimeout(5.0)
-    # A sibling forked from the trainer may hold our socket open after the trainer died; the parent id tells
-    while os.getppid() == parent:
-        with contextlib.suppress(TimeoutError):
-            asked, descriptors, *_ = socket.recv_fds(control, 1, 1)
-            if not asked:
-                break
-            worker = os.fork()
-            if worker == 0:
-                control.close()
-                _work(Connection(descriptors[0]), memory_mb)
-            os.close(descriptors[0])
-            control.sendall(worker.to_bytes(4, "little"))
+    while True:
+        asked, descriptors, *_ = socket.recv_fds(control, 1, 1)
+        if not asked:
+            break
+        worker = os.fork()
+        if worker == 0:
+            control.close()
+            _work(Connection(descriptors[0]), memory_mb)
+        os.close(descriptors[0])
+        control.sendall(worker.to_bytes(4, "little"))
     os.killpg(0, signal.SIGKILL)  # the workers, and this process, which leads their group
 
 
