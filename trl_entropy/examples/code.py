@@ -23,7 +23,7 @@ from .confine import unavailable
 SECONDS = 4.0
 MEGABYTES = 512
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
-_PROGRAM = "import sys; sys.path.append({!r}); from code_judge import main; main({}, {})"
+_PROGRAM = "import sys; sys.path.append({!r}); import code_judge, confine; code_judge.main(confine.confine, {}, {})"
 _PASSED, _BROKEN, _UNSUITABLE = 0, 1, 3  # what `code_judge.py` ends with
 
 

@@ -21,8 +21,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from confine import confine  # type: ignore[import-not-found] # the folder is this program's path
-
 
 PASSED, BROKEN, FAILED, UNSUITABLE = 0, 1, 2, 3  # exit statuses; BROKEN is Python's own for an unforeseen error
 _LARGEST = 16 << 20  # bytes of one message
@@ -230,7 +228,7 @@ def _answers_of(namespace: dict) -> Callable[[str], Callable]:
     return lambda wish: special.get(wish) or getattr(builtins, wish, None) or getattr(operator, wish)
 
 
-def _serve(source: int, sink: int, seconds: float, megabytes: int) -> None:
+def _serve(source: int, sink: int, confine: Callable[[], None]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)
@@ -239,21 +237,21 @@ def _serve(source: int, sink: int, seconds: float, megabytes: int) -> None:
             os.close(other)
         except OSError:
             continue
-    confine(seconds, megabytes)
+    confine()
     namespace: dict = {"__name__": "solution"}
     peer = Peer(source, sink, _answers_of(namespace), lambda _: True)
     peer._send(["ready"])
     peer.serve()
 
 
-def main(seconds: float, megabytes: int) -> None:
+def main(confine: Callable[[float, int], None], seconds: float, megabytes: int) -> None:
     """Judge the task on standard input, `{"code": text, "tests": [text, ...]}`, by the exit status."""
     sys.path.pop()  # the folder of this file: no business of the code's
     sys.set_int_max_str_digits(0)
     (mine, to_me), (theirs, to_them) = os.pipe(), os.pipe()
     if os.fork() == 0:  # before the tests are read: they are in no memory of the other process
         try:
-            _serve(theirs, to_me, seconds, megabytes)
+            _serve(theirs, to_me, lambda: confine(seconds, megabytes))
         finally:
             os._exit(0)
     os.close(to_me)
