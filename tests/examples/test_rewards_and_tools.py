@@ -1,13 +1,10 @@
 """The test-running reward against code that is right, wrong, endless, greedy or sly; and the calculator."""
 
-import os
-import time
-from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
-from trl_entropy.examples.code import extract_code, passes, passes_tests
+from trl_entropy.examples.code import extract_code, passes_tests
 from trl_entropy.examples.tools import calculator
 from trl_entropy.examples.vision import tagged_math_reward
 
@@ -37,35 +34,6 @@ def test_the_reward_of_code(code: str, reward: float):
     assert passes_tests([block(code)], tests=[TESTS]) == [reward]
 
 
-def gone(pid: int, seconds: float) -> bool:
-    """Whether a process that was killed a moment ago has ended; a zombie has, its parent only has not looked yet."""
-    try:
-        psutil.Process(pid).wait(timeout=seconds)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
-
-
-def test_endless_code_costs_its_limit_and_leaves_nothing_behind(tmp_path: Path):
-    pid = tmp_path / "pid"
-    code = (
-        f"import subprocess, sys\nchild = subprocess.Popen(['sleep', '60'])\n"
-        f"open({str(pid)!r}, 'w').write(str(child.pid))\nwhile True: pass"
-    )
-    started = time.monotonic()
-    assert passes(code, TESTS, seconds=1.0) is False
-    assert time.monotonic() - started < 4
-    assert gone(int(pid.read_text()), seconds=5)
-
-
-def test_the_code_runs_without_our_environment(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert passes("import os\nassert 'HF_TOKEN' not in os.environ and os.listdir('.') == []", [])
-    assert os.environ["HF_TOKEN"] == "hf_secret"
-
-
 def test_a_batch_keeps_its_order_and_runs_each_solution_once(monkeypatch: pytest.MonkeyPatch):
     from trl_entropy.examples import code as module
 
@@ -92,12 +60,17 @@ def test_the_last_block_is_the_answer():
         ("2 ** 100", "error: only numbers"),
         ("9999999999 * 9999999999", "error: a number beyond 1e+15"),
         ("__import__('os')", "error: only numbers"),
+        ("123456789012 / 8", "15432098626.5"),
+        ("0.1 + 0.2", "0.3"),
+        ("True + 1", "error: only numbers"),
+        ("1 + " * 60 + "1", "error: an expression of more than 200 characters"),  # cut, it would be another sum
         ("(" * 300, "error:"),
         ("", "error:"),
     ],
 )
 def test_calculator(expression: str, result: str):
-    assert calculator(expression).startswith(result)
+    answer = calculator(expression)
+    assert answer.startswith(result) if result.startswith("error") else answer == result
 
 
 @pytest.mark.parametrize(
@@ -107,8 +80,9 @@ def test_calculator(expression: str, result: str):
         ("<answer>13</answer>", 0.0),
         ("<answer>13</answer> no: <answer>12</answer>", 1.0),
         ("12", 1.0),
+        (12, 1.0),
         (None, None),
     ],
 )
-def test_a_gold_answer_in_tags(gold: str | None, reward: float | None):
+def test_a_gold_answer_in_tags(gold: Any, reward: float | None):
     assert tagged_math_reward(["It is \\boxed{12}."], solution=[gold]) == [reward]

@@ -71,7 +71,7 @@ def main() -> None:
     reward = MathReward(workers=2)
 
     def cpu_with_workers() -> float:
-        workers = psutil.Process(reward.pool._nursery.pid).children()
+        workers = psutil.Process(reward.pool._nursery.process.pid).children()
         return time.process_time() + sum(sum(worker.cpu_times()[:2]) for worker in workers)
 
     print(f"load average before: {psutil.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores")

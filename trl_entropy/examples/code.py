@@ -1,36 +1,30 @@
 """A reward that runs tests: 1 if the code of a completion passes all of its problem's tests, else 0."""
 
+import ast
 import contextlib
 import json
 import os
 import re
-import resource
-import secrets
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
 
 from ..rewards import completion_text
+from ..rewards.pool import share_of_cores
+from .confine import unavailable
 
 
 SECONDS = 4.0
 MEGABYTES = 512
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
-# Reads the task before the code runs, and reports through a word that the code is not told
-_HARNESS = """
-import json, sys
-task = json.load(sys.stdin)
-namespace = {"__name__": "solution"}
-report, word = sys.stdout, task.pop("word")
-sys.stdout = sys.stderr
-exec(compile(task["code"], "solution", "exec"), namespace)
-for test in task["tests"]:
-    exec(compile(test, "test", "exec"), namespace)
-print(word, file=report)
-"""
+_PROGRAM = "import sys; sys.path.append({!r}); import code_judge, confine; code_judge.main(confine.confine, {}, {})"
+_PASSED, _BROKEN, _UNSUITABLE = 0, 1, 3  # what `code_judge.py` ends with
 
 
 def extract_code(completion: str) -> str | None:
@@ -45,45 +39,54 @@ def extract_code(completion: str) -> str | None:
 
 
 def passes(code: str, tests: Sequence[str], seconds: float = SECONDS, megabytes: int = MEGABYTES) -> bool:
-    """Run `code`, then every test, in a process of its own; whether all went through.
+    """Load `code` in a process of its own, run every test in another; whether all went through.
 
-    The process has limits of time, memory and file size, an empty folder and an empty environment, and is killed with
-    its children. That protects the run from mistakes, not the machine from malice: train on code in a container.
+    Both are clean interpreters without an environment, in an empty folder; `confine` says what they may not do. The
+    tests' process holds the tests and decides, see `code_judge`; the verdict is its exit status.
 
     Args:
-        code: Python source.
-        tests: statements such as `assert add(1, 2) == 3`.
+        code: Python source, standard library only.
+        tests: statements such as `assert add(1, 2) == 3`, run in order in one namespace.
         seconds: limit of wall clock and processor time.
-        megabytes: limit of memory.
+        megabytes: limit of memory of each of the two.
+
+    Raises:
+        RuntimeError: the processes cannot be started.
     """
-    word = secrets.token_hex(16)
-    task = json.dumps({"code": code, "tests": list(tests), "word": word})
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
-        resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20, megabytes * 2**20))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
-
-    with tempfile.TemporaryDirectory() as folder:
+    _warn_once()
+    task = json.dumps({"code": code, "tests": list(tests)}).encode()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stdin:
+        stdin.write(task)
+        stdin.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _HARNESS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            [sys.executable, "-I", "-S", "-c", _PROGRAM.format(os.path.dirname(__file__), seconds, megabytes)],
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,  # held by the judge alone and not read while it lives: it ends when the judge does
             cwd=folder,
             env={},
             start_new_session=True,
-            preexec_fn=limit,
         )
-        try:
-            said, _ = process.communicate(task.encode(errors="replace"), timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself and left no children
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return said.decode(errors="replace").strip() == word
+        assert process.stderr is not None
+        with process:
+            try:
+                watch = select.poll()
+                watch.register(process.stderr, 0)
+                ended = watch.poll(seconds * 1000)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
+            said = os.read(process.stderr.fileno(), 4096).decode(errors="replace") if ended else ""
+    if status == _BROKEN:
+        raise RuntimeError(f"The processes that test code could not start: {said.strip() or 'no message'}")
+    if status == _UNSUITABLE:
+        warnings.warn(
+            f"A test hands the code an object of a class that it does not know, and fails: {list(tests)}. Only data "
+            "and functions cross from the tests to the code.",
+            stacklevel=2,
+        )
+    return bool(ended) and status == _PASSED
 
 
 def passes_tests(completions: Sequence, tests: Sequence[Sequence[str]], **columns) -> list[float]:
@@ -94,12 +97,43 @@ def passes_tests(completions: Sequence, tests: Sequence[Sequence[str]], **column
         tests: the dataset's column of tests, a list of statements a problem.
         **columns: TRL's other columns, ignored.
 
+    Raises:
+        ValueError: a problem without tests, or a test that is not Python.
+
     Example:
         >>> passes_tests(["```python\\ndef add(a, b): return a + b\\n```"], tests=[["assert add(1, 2) == 3"]])
         [1.0]
     """
+    given = [_checked(rows) for rows in tests]
     codes = [extract_code(completion_text(completion)) for completion in completions]
-    pairs = {(code, tuple(given)) for code, given in zip(codes, tests, strict=True) if code is not None}
-    with ThreadPoolExecutor(max(1, min(16, os.cpu_count() or 1))) as pool:
+    pairs = {(code, rows) for code, rows in zip(codes, given, strict=True) if code is not None}
+    with ThreadPoolExecutor(share_of_cores(most=16)) as pool:
         passed = dict(zip(pairs, pool.map(lambda pair: passes(*pair), pairs), strict=True))
-    return [float(code is not None and passed[code, tuple(given)]) for code, given in zip(codes, tests, strict=True)]
+    return [float(code is not None and passed[code, rows]) for code, rows in zip(codes, given, strict=True)]
+
+
+def _checked(tests: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(tests, (list, tuple)) or not tests or not all(isinstance(test, str) for test in tests):
+        raise ValueError(f"passes_tests needs a list of statements a problem in the column 'tests', got {tests!r}.")
+    return _parsed(tuple(tests))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(tests: tuple[str, ...]) -> tuple[str, ...]:
+    for test in tests:
+        try:
+            ast.parse(test)
+        except SyntaxError as error:
+            raise ValueError(f"passes_tests: a test is not Python ({error}): {test!r}.") from None
+    return tests
+
+
+@cache
+def _warn_once() -> None:
+    lacking = unavailable()
+    if lacking is not None:
+        warnings.warn(
+            f"The code that a model writes is tested under limits of time and memory only, since {lacking}: it can "
+            "read and signal what this user can. Train in a container without secrets.",
+            stacklevel=3,
+        )

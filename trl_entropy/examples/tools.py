@@ -12,7 +12,7 @@ _BINARY = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_LARGEST = 1e15
+_LARGEST, _LONGEST = 1e15, 200
 
 
 def calculator(expression: str) -> str:
@@ -26,14 +26,16 @@ def calculator(expression: str) -> str:
     """
     # TRL shows the model this docstring; what goes wrong must reach the model as text, not end the training
     try:
-        value = _value(ast.parse(expression[:200].strip(), mode="eval").body)
+        if len(expression) > _LONGEST:
+            raise ValueError(f"an expression of more than {_LONGEST} characters")
+        value = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
         return f"error: {error}"
-    return str(int(value)) if value == int(value) else f"{value:.10g}"
+    return str(int(value)) if value == int(value) else f"{value:.15g}"
 
 
 def _value(node: ast.AST) -> float:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         value = node.value
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = -_value(node.operand)

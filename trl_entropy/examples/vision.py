@@ -22,5 +22,5 @@ def tagged_math_reward(completions: Sequence[Any], solution: Sequence[str], **kw
         >>> tagged_math_reward(["So it is \\\\boxed{12}."], solution=["<think>3 * 4</think> <answer> $12$ </answer>"])
         [1.0]
     """
-    golds = [(_TAGGED.findall(text or "") or [text])[-1] for text in solution]
+    golds = [((_TAGGED.findall(gold) if isinstance(gold, str) else []) or [gold])[-1] for gold in solution]
     return math_reward(completions=completions, solution=golds, **kwargs)

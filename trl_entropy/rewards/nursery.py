@@ -1,197 +1,149 @@
-"""A clean process that forks the grading workers, watches their clocks and replaces the ones it has to kill.
+"""A clean process that forks the grading workers.
 
 It is started by `exec`, never by forking the trainer: nothing of torch, CUDA, NCCL, threads or locks reaches it, and
 the user's training script is not imported again as `multiprocessing`'s spawn would. It imports math-verify once; its
-workers are forks of a single-threaded process, ready in milliseconds.
-
-Protocol, one JSON object a line. To the nursery: `{"timeout": s, "items": [[gold, answer], ...]}`. From it: `{"ready":
-true}` once, then for each item, in the order they finish, `{"i": index, "status": text, "seconds": s}`.
+workers are forks of a single-threaded process, ready in milliseconds. For each socket that it is sent it forks a
+worker, which reads pairs there and writes verdicts, and it answers with the worker's process id.
 """
 
 import contextlib
 import gc
 import json
 import os
-import resource
-import selectors
 import signal
+import socket
+import subprocess
 import sys
-import time
+import tempfile
+import weakref
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 
-ITEMS_PER_WORKER = 5_000  # then it is replaced: sympy's caches only grow
+_START_SECONDS = 120.0
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from trl_entropy.rewards.nursery import main; main({})"
+)
+
+
+class NurseryError(RuntimeError):
+    """The nursery ended, or is `silent`."""
+
+    def __init__(self, message: str, silent: bool):
+        super().__init__(message)
+        self.silent = silent
 
 
 @dataclass
 class Worker:
-    """One forked grader: its process id, the two ends of its pipes, and what it is doing."""
+    """A forked grader, the trainer's end of its line, and what it is doing since when."""
 
     pid: int
-    to_worker: int
-    from_worker: int
+    line: Connection
     served: int = 0
-    item: int | None = None
+    pair: tuple[str, str] | None = None
     started: float = 0.0
-    buffer: bytes = b""
-
-
-def main(workers: int, memory_mb: int) -> None:
-    """Serve batches from stdin until it closes or the parent is gone."""
-    from .equality import warm_up
-
-    requests, replies = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)  # a stray print must not corrupt the protocol
-    warm_up()
-    gc.collect()
-    gc.freeze()
-    _send(replies, {"ready": True})
-    Nursery(workers, memory_mb, requests, replies).serve()
 
 
 class Nursery:
-    """The loop: hand out items, collect verdicts, kill what exceeds its time, fork a replacement."""
+    """The trainer's end. `end()` kills the nursery and its workers, which are in its process group."""
 
-    def __init__(self, workers: int, memory_mb: int, requests: int, replies: int):
-        self.size, self.memory_mb, self.requests, self.replies = workers, memory_mb, requests, replies
-        self.parent = os.getppid()
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(requests, selectors.EVENT_READ)
-        self.workers: list[Worker] = []
-        self.retried: set[int] = set()
+    def __init__(self, memory_mb: int):
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the nursery
+        self._control, theirs = socket.socketpair()
+        self._control.settimeout(_START_SECONDS)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM.format(memory_mb), json.dumps([str(path) for path in sys.path])],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for the trainer
+            )
+        self.end = weakref.finalize(self, _end, self.process)
 
-    def serve(self) -> None:
-        pending = b""
-        while True:
-            ready = [key for key, _ in self.selector.select(timeout=5.0)]
-            for key in ready:
-                if key.fd != self.requests:  # an idle worker was killed from outside
-                    self._collect(key.data, [])
-            self._leave_if_orphaned()
-            if not any(key.fd == self.requests for key in ready):
-                continue
-            data = os.read(self.requests, 1 << 20)
-            if not data:
-                self._leave()
-            pending += data
-            if pending.endswith(b"\n"):
-                batch, pending = json.loads(pending), b""
-                self._batch(batch["items"], batch["timeout"])
+    def forget(self) -> None:
+        """In a fork of the trainer, which neither may end the nursery nor keep it alive."""
+        self.end.detach()
+        self._control.close()
 
-    def _batch(self, items: list[list[str]], timeout: float) -> None:
-        waiting, open_items = list(range(len(items)))[::-1], len(items)
-        self.retried = set()
-        while open_items:
-            while len(self.workers) < min(self.size, open_items):
-                self._fork()
-            for worker in self.workers:
-                if worker.item is None and waiting:
-                    self._hand_out(worker, waiting.pop(), items)
-            busy = [worker for worker in self.workers if worker.item is not None]
-            now = time.monotonic()
-            nearest = min((worker.started + timeout - now for worker in busy), default=0.0)
-            for key, _ in self.selector.select(timeout=min(max(nearest, 0.0), 1.0)):
-                if key.fd == self.requests:
-                    self._leave()  # nothing is sent during a batch: the other end has closed
-                open_items -= self._collect(key.data, waiting)
-            self._leave_if_orphaned()
-            now = time.monotonic()
-            for worker in [w for w in self.workers if w.item is not None and now - w.started >= timeout]:
-                self._finish(worker, "timeout")
-                self._kill(worker)
-                open_items -= 1
+    def fork(self) -> Worker:
+        """A new worker.
 
-    def _fork(self) -> None:
-        child_reads, to_worker = os.pipe()
-        from_worker, child_writes = os.pipe()
-        pid = os.fork()
-        if pid == 0:
+        Raises:
+            NurseryError: the nursery ended or fell silent, with its last words; it is ended then.
+        """
+        mine, theirs = socket.socketpair()
+        silent, process_id = False, b""
+        with theirs, contextlib.suppress(BrokenPipeError, ConnectionResetError):
             try:
-                for descriptor in (self.requests, self.replies, to_worker, from_worker):
-                    os.close(descriptor)
-                for other in self.workers:
-                    os.close(other.to_worker)
-                    os.close(other.from_worker)
-                _work(child_reads, child_writes, self.memory_mb)
-            finally:
-                os._exit(0)
-        os.close(child_reads)
-        os.close(child_writes)
-        worker = Worker(pid, to_worker, from_worker)
-        self.selector.register(from_worker, selectors.EVENT_READ, worker)
-        self.workers.append(worker)
-
-    def _hand_out(self, worker: Worker, item: int, items: list[list[str]]) -> None:
-        worker.item, worker.started, worker.buffer = item, time.monotonic(), b""
-        with contextlib.suppress(BrokenPipeError):  # a dead worker shows as end of file, counted as a crash
-            _send(worker.to_worker, items[item])
-
-    def _collect(self, worker: Worker, waiting: list[int]) -> int:
-        """Read a worker's reply; the number of items it closes."""
-        data = os.read(worker.from_worker, 1 << 16)
-        if not data:
-            item = worker.item
-            closed = item is not None and item in self.retried
-            if closed:
-                self._finish(worker, "crash")
-            elif item is not None:  # once more, in a fresh worker: something outside may have killed this one
-                self.retried.add(item)
-                waiting.append(item)
-            self._kill(worker)
-            return int(closed)
-        worker.buffer += data
-        if not worker.buffer.endswith(b"\n"):
-            return 0
-        status = json.loads(worker.buffer)
-        self._finish(worker, status)
-        if status == "memory" or worker.served >= ITEMS_PER_WORKER:
-            self._kill(worker)
-        return 1
-
-    def _finish(self, worker: Worker, status: str) -> None:
-        seconds = time.monotonic() - worker.started
-        _send(self.replies, {"i": worker.item, "status": status, "seconds": seconds})
-        worker.item, worker.served = None, worker.served + 1
-
-    def _kill(self, worker: Worker) -> None:
-        self.selector.unregister(worker.from_worker)
-        self.workers.remove(worker)
-        os.close(worker.to_worker)
-        os.close(worker.from_worker)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGKILL)
-        os.waitpid(worker.pid, 0)
-
-    def _leave_if_orphaned(self) -> None:
-        # A sibling forked from the trainer may hold our pipe open after the trainer died; the parent id tells.
-        if os.getppid() != self.parent:
-            self._leave()
-
-    def _leave(self) -> None:
-        for worker in list(self.workers):
-            self._kill(worker)
-        os._exit(0)
+                socket.send_fds(self._control, [b"+"], [theirs.fileno()])
+                process_id = self._control.recv(4)
+            except TimeoutError:
+                silent = True
+        if process_id:
+            return Worker(int.from_bytes(process_id, "little"), Connection(mine.detach()))
+        mine.close()
+        self.end()
+        self._stderr.seek(0)
+        words = self._stderr.read().decode(errors="replace").strip() or "none"
+        how = f"nothing for {_START_SECONDS:g} s" if silent else f"exit status {self.process.returncode}"
+        raise NurseryError(f"{how}; last words: {words}", silent)
 
 
-def _work(requests: int, replies: int, memory_mb: int) -> None:
+def _end(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def main(memory_mb: int) -> None:
+    """Fork workers as standard input, a socket, asks, until its other end closes, which a trainer's death does."""
+    from .equality import warm_up
+
+    control = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    warm_up()
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the workers
+    while True:
+        asked, descriptors, *_ = socket.recv_fds(control, 1, 1)
+        if not asked:
+            break
+        worker = os.fork()
+        if worker == 0:
+            control.close()
+            _work(Connection(descriptors[0]), memory_mb)
+        os.close(descriptors[0])
+        control.sendall(worker.to_bytes(4, "little"))
+    os.killpg(0, signal.SIGKILL)  # the workers, and this process, which leads their group
+
+
+def _work(line: Connection, memory_mb: int) -> None:
     from .equality import compare
 
-    limit_process(memory_mb)
-    with os.fdopen(requests, "rb") as lines:
-        for line in lines:
+    try:
+        limit_process(memory_mb)
+        while True:
             try:
-                status = compare(*json.loads(line))
+                status = compare(*json.loads(line.recv_bytes()))
+            except EOFError:
+                break
             except MemoryError:
                 status = "memory"
             except Exception:  # whatever a hostile text makes sympy raise is the verdict "unparsed", and is counted
                 status = "unparsed"
-            _send(replies, status)
+            line.send_bytes(status.encode())
+    finally:
+        os._exit(0)
 
 
 def limit_process(memory_mb: int) -> None:
     """Bind this process for good: `memory_mb` MiB of address space, no file written, no core dump, no orphan."""
+    import resource  # not on Windows, where the package can be imported
+
     if sys.platform == "linux":  # macOS has neither call in a working form
         import ctypes
 
@@ -199,9 +151,3 @@ def limit_process(memory_mb: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _send(descriptor: int, message: object) -> None:
-    data = memoryview(json.dumps(message).encode() + b"\n")
-    while data:
-        data = data[os.write(descriptor, data) :]

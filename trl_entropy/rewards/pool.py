@@ -1,40 +1,24 @@
-"""The trainer's side of the grading workers: batches in, verdicts out, in order, from any thread, on any rank."""
+"""Grading in processes that can be killed: pairs in, verdicts out, in order, from any thread, on any rank."""
 
+import contextlib
 import json
 import os
-import selectors
-import subprocess
-import sys
-import tempfile
+import signal
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from multiprocessing.connection import wait
 
 from .extract import MAX_ANSWER_CHARS
+from .nursery import Nursery, NurseryError, Worker
 
 
-_START_SECONDS = 120.0
-_GRACE_SECONDS = 30.0
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from trl_entropy.rewards.nursery import main; main({}, {})"
-)
-
-
-# A fork copies a lock that another thread holds, which nobody in the child would ever release.
+_ATTEMPTS = 3  # at a pair, and at starting: something outside (the kernel, short of memory) may kill any process
+_PAIRS_PER_WORKER = 5_000  # then it is replaced: sympy's caches only grow
 _POOLS: "weakref.WeakSet[GradingPool]" = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    for pool in list(_POOLS):
-        pool._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 @dataclass(frozen=True)
@@ -75,18 +59,35 @@ class GradingPool:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}.")
         self.timeout, self.memory_mb = float(timeout), int(memory_mb)
-        self.workers = workers or _share_of_cores()
+        self.workers = workers or share_of_cores()
+        self._nursery: Nursery | None = None
+        self._workers: list[Worker] = []
         self._lock = threading.Lock()
         _POOLS.add(self)
-        self._nursery: subprocess.Popen | None = None
-        self._stderr: IO[bytes] | None = None
-        self._owner = 0
-        self._finalizer = None
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Verdicts of `(gold, answer)` pairs, in their order. Equal pairs are compared once."""
-        unique = list(dict.fromkeys(pairs))
-        verdicts = dict(zip(unique, self._compare_unique(unique), strict=True))
+        verdicts: dict[tuple[str, str], Verdict] = {}
+        for gold, answer in pairs:
+            if len(gold) > MAX_ANSWER_CHARS:
+                verdicts[gold, answer] = Verdict("unparsed_gold")
+            elif len(answer) > MAX_ANSWER_CHARS:
+                verdicts[gold, answer] = Verdict("unparsed")
+        waiting = [pair for pair in dict.fromkeys(pairs) if pair not in verdicts][::-1]
+        number, lost = len(waiting) + len(verdicts), Counter()
+        with self._lock:
+            try:
+                while len(verdicts) < number:
+                    self._hand_out(waiting, number - len(verdicts))
+                    for pair, verdict in self._collect():
+                        lost[pair] += verdict.status == "crash"
+                        if verdict.status != "crash" or lost[pair] == _ATTEMPTS:
+                            verdicts[pair] = verdict
+                        else:
+                            waiting.append(pair)
+            except BaseException:
+                self._stop()  # an interrupted batch leaves verdicts in the sockets: start afresh
+                raise
         return [verdicts[pair] for pair in pairs]
 
     def close(self) -> None:
@@ -103,135 +104,80 @@ class GradingPool:
     def __reduce__(self):
         return GradingPool, (self.timeout, self.memory_mb, self.workers)
 
-    def _compare_unique(self, pairs: list[tuple[str, str]]) -> list[Verdict]:
-        verdicts: list[Verdict | None] = [None] * len(pairs)
-        for index, (gold, answer) in enumerate(pairs):
-            if len(gold) > MAX_ANSWER_CHARS:
-                verdicts[index] = Verdict("unparsed_gold")
-            elif len(answer) > MAX_ANSWER_CHARS:
-                verdicts[index] = Verdict("unparsed")
-        with self._lock:
-            # The second and third attempts are for a nursery that something outside killed (the kernel's OOM killer).
-            for _ in range(3):
-                missing = [i for i, verdict in enumerate(verdicts) if verdict is None]
-                if not missing:
-                    break
-                self._start()
+    def _hand_out(self, waiting: list[tuple[str, str]], open_pairs: int) -> None:
+        while len(self._workers) < min(self.workers, open_pairs):
+            self._workers.append(self._fork())  # the list stays, whatever becomes of the nursery
+        for worker in self._workers:
+            if worker.pair is None and waiting:
+                worker.pair, worker.started = waiting.pop(), time.monotonic()
+                with contextlib.suppress(OSError):  # a dead worker shows as end of file
+                    worker.line.send_bytes(json.dumps(worker.pair).encode())
+
+    def _collect(self) -> Iterator[tuple[tuple[str, str], Verdict]]:
+        """Wait for the next verdict or the next worker out of time; the pairs that this closes."""
+        starts = [worker.started for worker in self._workers if worker.pair is not None]
+        left = min(starts, default=0.0) + self.timeout - time.monotonic()
+        ready = wait([worker.line for worker in self._workers], max(0.0, left))
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.line in ready:
                 try:
-                    clean = self._exchange(pairs, missing, verdicts)
-                except BaseException:
-                    self._stop()  # an interrupted exchange leaves replies in the pipe: start afresh
-                    raise
-                if not clean:
-                    self._stop()
-        return [verdict or Verdict("crash") for verdict in verdicts]
+                    status = worker.line.recv_bytes(64).decode()
+                except (EOFError, OSError):
+                    status = "crash"
+            elif worker.pair is not None and now - worker.started >= self.timeout:
+                status = "timeout"
+            else:
+                continue
+            worker.served += 1
+            if worker.pair is not None:
+                yield worker.pair, Verdict(status, now - worker.started)
+            worker.pair = None
+            if status in ("crash", "timeout", "memory") or worker.served >= _PAIRS_PER_WORKER:
+                self._workers.remove(worker)
+                worker.line.close()  # at which it leaves, unless it is busy
+                if status == "timeout":
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(worker.pid, signal.SIGKILL)
 
-    def _exchange(self, pairs: list[tuple[str, str]], missing: list[int], verdicts: list[Verdict | None]) -> bool:
-        """Send the missing pairs and fill in their verdicts. False if the nursery died or fell silent."""
-        assert self._nursery is not None
-        assert self._nursery.stdin is not None
-        assert self._nursery.stdout is not None
-        request = {"timeout": self.timeout, "items": [pairs[i] for i in missing]}
-        outgoing = memoryview(json.dumps(request).encode() + b"\n")
-        sink, source = self._nursery.stdin.fileno(), self._nursery.stdout.fileno()
-        os.set_blocking(sink, False)
-        left, buffer = len(missing), b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(sink, selectors.EVENT_WRITE)
-            selector.register(source, selectors.EVENT_READ)
-            while left:
-                events = selector.select(self.timeout + _GRACE_SECONDS)
-                if not events:
-                    return False
-                for key, _ in events:
-                    if key.fd == sink:
-                        try:
-                            outgoing = outgoing[os.write(sink, outgoing) :]
-                        except BrokenPipeError:
-                            return False
-                        if not outgoing:
-                            selector.unregister(sink)
-                        continue
-                    data = os.read(source, 1 << 16)
-                    if not data:
-                        return False
-                    *lines, buffer = (buffer + data).split(b"\n")
-                    for line in lines:
-                        reply = json.loads(line)
-                        verdicts[missing[reply["i"]]] = Verdict(reply["status"], reply["seconds"])
-                        left -= 1
-        return True
-
-    def _start(self) -> None:
-        if self._owner != os.getpid():
-            self._nursery = None  # we are a fork of the pool's owner: its nursery is not ours to use or to stop
-        if self._nursery is not None and self._nursery.poll() is None:
-            return
+    def _fork(self) -> Worker:
         if os.name != "posix":
             raise RuntimeError("GradingPool needs a POSIX system (fork and resource limits); use WSL on Windows.")
-        self._stop()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the nursery
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        self._nursery = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                _PROGRAM.format(self.workers, self.memory_mb),
-                json.dumps([str(entry) for entry in sys.path]),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            bufsize=0,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the trainer; the nursery leaves when its pipe closes
-        )
-        self._owner = os.getpid()
-        self._finalizer = weakref.finalize(self, _kill, self._nursery, os.getpid())
-        self._wait_until_ready()
-
-    def _wait_until_ready(self) -> None:
-        assert self._nursery is not None
-        assert self._nursery.stdout is not None
-        assert self._stderr is not None
-        source, data, deadline = self._nursery.stdout.fileno(), b"", time.monotonic() + _START_SECONDS
-        with selectors.DefaultSelector() as selector:
-            selector.register(source, selectors.EVENT_READ)
-            while not data.endswith(b"\n"):
-                chunk = os.read(source, 4096) if selector.select(max(0.0, deadline - time.monotonic())) else b""
-                if not chunk:
-                    self._stderr.seek(0)
-                    report = self._stderr.read().decode(errors="replace").strip() or "no message"
-                    self._stop()
-                    raise RuntimeError(
-                        f"The grading workers did not start within {_START_SECONDS:.0f} s. "
-                        f"Their last words: {report}. They need math-verify (`pip install math-verify`)."
-                    )
-                data += chunk
+        for left in reversed(range(_ATTEMPTS)):
+            self._nursery = self._nursery or Nursery(self.memory_mb)
+            try:
+                return self._nursery.fork()
+            except NurseryError as error:
+                self._nursery = None  # its workers have ended with it, which their lines tell
+                if error.silent or not left:
+                    advice = "They need math-verify (`pip install math-verify`)."
+                    raise RuntimeError(f"The grading workers did not start: {error}. {advice}") from None
+        raise AssertionError
 
     def _stop(self) -> None:
-        if self._finalizer is not None and self._owner == os.getpid():
-            self._finalizer()
-        self._nursery, self._finalizer = None, None
-        if self._stderr is not None:
-            self._stderr.close()
-            self._stderr = None
+        if self._nursery is not None:
+            self._nursery.end()
+        self._nursery = None
+        self._workers.clear()
+
+    def _forget(self) -> None:
+        """A fork of this process has neither its workers nor the thread that may hold its lock."""
+        if self._nursery is not None:
+            self._nursery.forget()
+        self._nursery, self._workers, self._lock = None, [], threading.Lock()
 
 
-def _kill(nursery: subprocess.Popen, owner: int) -> None:
-    if owner != os.getpid():
-        return
-    if nursery.stdin is not None:
-        nursery.stdin.close()  # it kills its workers and leaves
-    try:
-        nursery.wait(timeout=1.0)
-    except subprocess.TimeoutExpired:
-        nursery.kill()  # on Linux its workers die with it
-        nursery.wait()
-    if nursery.stdout is not None:
-        nursery.stdout.close()
+def _forget_all() -> None:
+    for pool in list(_POOLS):
+        pool._forget()
 
 
-def _share_of_cores() -> int:
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def share_of_cores(most: int = 8) -> int:
+    """The cores of this process's share, where several train on one machine; at least 1, at most `most`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(8, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, min(most, cores // max(1, int(ranks) if ranks.isdecimal() else 1)))
