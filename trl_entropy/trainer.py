@@ -110,7 +110,9 @@ class EntropyControl(FaultTolerance):
     def _act_on_generation(self, output: dict[str, Any], scope: Scope) -> None:
         mask, scored = token_mask(output), self._scored or {}
         rewards = combined_rewards(self._rewards, self.reward_weights)
-        group = group_of(rewards, output["advantages"], cast(int, self.num_generations), scored.get("logps"), mask, scope)
+        group = group_of(
+            rewards, output["advantages"], cast(int, self.num_generations), scored.get("logps"), mask, scope
+        )
         group.progress = self._progress
         if any(overrides(method, "group_advantages") for method in self.methods):
             everywhere = reshaped(self.methods, group)

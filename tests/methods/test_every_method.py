@@ -178,7 +178,16 @@ def test_all_that_combine_train_together(arguments, dataset):
 def test_equal_rewards_move_nothing_but_what_pushes_entropy(method, scope, arguments, dataset):
     """All rewards equal and plain SGD: a method that only weighs or selects advantages leaves the weights alone."""
     trainer = make_trainer(
-        arguments(**{**method.example, "entropy_scope": scope, "num_iterations": 2, "optim": "sgd", "max_steps": 2, "steps_per_generation": 1}),
+        arguments(
+            **{
+                **method.example,
+                "entropy_scope": scope,
+                "num_iterations": 2,
+                "optim": "sgd",
+                "max_steps": 2,
+                "steps_per_generation": 1,
+            }
+        ),
         dataset,
         reward_funcs=lambda completions, **_: [1.0] * len(completions),
     )
