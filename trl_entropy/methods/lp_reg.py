@@ -39,7 +39,7 @@ class LpRegArguments:
 
 
 def low_variance_divergence(logps: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    r"""`exp(d) - d - 1` with `d = target - logp`: 0 where they agree, else above (arXiv 2510.03222, the authors' code).
+    r"""`exp(d) - d - 1` with `d = target - logp`: 0 where they agree, else above it (arXiv 2510.03222, by its code).
 
     Args:
         logps, target: (B, T), nats; the gradient on `logps` is `1 - exp(d)`.
