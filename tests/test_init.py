@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from trl_entropy.plan.sizes import ROOM
 
 from trl_entropy import cli
 from trl_entropy.plan import findings as doctor
 from trl_entropy.plan.configuration import SIZES, SYSTEM_PROMPT, YOURS, configuration
 from trl_entropy.plan.planned import read_plan
 from trl_entropy.plan.published import PUBLISHED, ours, published
-from trl_entropy.plan.sizes import ROOM
 
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -71,8 +71,8 @@ def check_template(tokenizer: Any, messages: list[dict[str, Any]], options: Mapp
         roles = [str(message["role"]) for message in messages]
         remedy = "Put the system prompt into the question instead" if "system" in roles else "Mend the template"
         raise ValueError(
-            f"The chat template of {tokenizer.name_or_path} refuses a chat of {', '.join(roles)} ({first_line(error)}). "
-            f"{remedy}, or ask without a chat."
+            f"The chat template of {tokenizer.name_or_path} refuses a chat of {', '.join(roles)} "
+            f"({first_line(error)}). {remedy}, or ask without a chat."
         ) from error
 
 

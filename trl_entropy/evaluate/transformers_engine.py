@@ -250,8 +250,10 @@ def load_tokenizer(model: str, revision: str | None, adapter: Any) -> PreTrained
     if adapter is not None:
         file = "tokenizer_config.json"
         local = Path(model).is_dir()
-        own = (Path(model) / file).is_file() if local else bool(
-            cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False)
+        own = (
+            (Path(model) / file).is_file()
+            if local
+            else bool(cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False))
         )
     name, revision = (model, revision) if own else (adapter.base_model_name_or_path, adapter.revision)
     return AutoTokenizer.from_pretrained(name, revision=revision)

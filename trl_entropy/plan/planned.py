@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,27 +76,20 @@ class Plan:
         """Completions in one optimizer step, over all processes."""
         return self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.processes
 
-    @property
-    def sharded_by(self) -> str | None:
-        """`deepspeed` or `fsdp`, which keep float32 weights for the optimizer; `None` for neither."""
-        kind = str(self.launcher.get("distributed_type", "")).lower()
-        for name, argument in (("deepspeed", self.args.deepspeed), ("fsdp", self.args.fsdp)):
-            if name in kind or argument or self.launcher.get(f"use_{name}"):
-                return name
-        return None
 
-
-def read_plan(path: str, overrides: list[str] | None = None, processes: int | None = None) -> Plan:
+def read_plan(
+    path: str, overrides: list[str] | None = None, processes: int | None = None, elsewhere: bool = False
+) -> Plan:
     """Parse and check a YAML file as `trl-entropy grpo --config` does, for `processes` devices.
 
-    Data and tokenizer that lie on this machine are read, too; nothing is fetched. What is not installed here goes into
-    `refusals`, as the run may be another machine's.
+    Data and tokenizer that lie on this machine are read, too; nothing is fetched.
 
     Args:
         path: the YAML file.
         overrides: further arguments, `["--siren_coef", "0.01"]`, those of the launcher included.
         processes: number of devices; by default `num_processes` of the overrides, of the file, or of the accelerate
             file that it names, else 1.
+        elsewhere: whether the run is another machine's. What is not installed here then goes into `refusals`.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -118,7 +112,13 @@ def read_plan(path: str, overrides: list[str] | None = None, processes: int | No
         refusals = []
         try:
             check_installed(given)
+            if "DEEPSPEED" in str(launcher.get("distributed_type")) and find_spec("deepspeed") is None:
+                raise ValueError(
+                    'DeepSpeed is not installed here: pip install ".[deepspeed]", or take fsdp2.'
+                )
         except ValueError as error:
+            if not elsewhere:
+                raise
             refusals.append(str(error))
     ours = tuple(str(w.message) for w in caught if "trl_entropy" in w.filename or "has no effect" in str(w.message))
     names = given.given | {flag.removeprefix("--").partition("=")[0] for flag in flags}

@@ -1,4 +1,4 @@
-"""The arguments of training: TRL's and ours, from a YAML file and a command line, each value of its argument's kind."""
+"""The arguments of training: TRL's and ours, from a YAML file and a command line, each of the right kind."""
 
 import functools
 import os
@@ -90,9 +90,16 @@ def parse(argv: Iterable[str], config: type[EntropyGRPOConfig] = EntropyGRPOConf
         raise ValueError(f"env is a {type(environment).__name__}. Give a mapping of names to values.")
     refuse_unknown_arguments([f"--{name}" for name in content])
     hints = {name: hint for group in parser.dataclass_types for name, hint in typing.get_type_hints(group).items()}
-    parser.set_defaults(**{name: fitting(name, value, hints[name]) for name, value in content.items() if name in hints})
+    parser.set_defaults(
+        **{name: fitting(name, value, hints[name]) for name, value in content.items() if name in hints}
+    )
     os.environ.update({str(name): str(value) for name, value in environment.items()})
-    *groups, unknown = parser.parse_args_into_dataclasses(words, return_remaining_strings=True, look_for_args_file=False)
+    try:
+        *groups, unknown = parser.parse_args_into_dataclasses(
+            words, return_remaining_strings=True, look_for_args_file=False
+        )
+    except ImportError as error:  # an argument that asks for a package, `deepspeed` say
+        raise ValueError(str(error)) from error
     refuse_unknown_arguments(unknown)
     given = {*content, *(argument_name(word) for word in words if word.startswith("--"))}
     return Arguments(*groups, given=frozenset(given))
@@ -156,10 +163,16 @@ def fitting(name: str, value: Any, hint: Any) -> Any:
     if words and (value not in words or isinstance(value, bool)):
         given = f"{name}={value!r} is not allowed; give {' or '.join(map(repr, words))}."
         raise ValueError(given + did_you_mean(str(value), words))
+    if name in _BOOLEAN_TEXTS and text in _BOOLEANS:
+        return _BOOLEANS[text]
     if str in origins:
         return str(value) if type(value) in (int, float) and origins.keys() <= {str, type(None)} else value
     convert = next((_CONVERTERS[kind] for kind in (bool, int, float) if kind in origins), None)
     return value if convert is None else convert(name, value)
+
+
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEAN_TEXTS = ("resume_from_checkpoint", "scale_rewards")  # texts to TRL that may be true or false as well
 
 
 def _listed(value: Any) -> list:
@@ -167,10 +180,9 @@ def _listed(value: Any) -> list:
 
 
 def _boolean(name: str, value: Any) -> bool:
-    known = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if str(value).lower() not in known:
+    if str(value).lower() not in _BOOLEANS:
         raise ValueError(f"{name}={value!r} is neither true nor false.")
-    return known[str(value).lower()]
+    return _BOOLEANS[str(value).lower()]
 
 
 def _integer(name: str, value: Any) -> int:

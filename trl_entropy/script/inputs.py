@@ -53,7 +53,7 @@ def check_installed(given: Arguments) -> None:
     args = given.args
     if args.use_vllm and args.vllm_mode == "colocate" and find_spec("vllm") is None:
         raise ValueError(
-            'use_vllm=True, but vLLM is not installed here. Install the extra (pip install "trl-entropy[vllm]"), or set '
+            'use_vllm=True, but vLLM is not installed here. Install the extra (pip install ".[vllm]"), or set '
             "use_vllm=False (slow)."
         )
     check_trackers(args)

@@ -17,7 +17,14 @@ from accelerate.utils import patch_environment
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from .arguments import argument_name, help_text, launcher_arguments, make_parser, refuse_unknown_arguments, training_arguments
+from .arguments import (
+    argument_name,
+    help_text,
+    launcher_arguments,
+    make_parser,
+    refuse_unknown_arguments,
+    training_arguments,
+)
 from .config_file import config_argument, read_config, words_at_home
 from .stop import COMMAND
 
@@ -84,7 +91,10 @@ def launch(argv: list[str]) -> int:
     # quiet: the script says itself what went wrong; the launcher's own traceback after it would only bury that
     words = [*launcher, "--quiet", "--module", "trl_entropy.train", *script]
     parsed = launch_command_parser().parse_args(words)
-    told = {COMMAND: f"trl-entropy grpo {shlex.join(argv)}", **({_ASKED: parsed.num_processes} if parsed.num_processes else {})}
+    told = {
+        COMMAND: f"trl-entropy grpo {shlex.join(argv)}",
+        **({_ASKED: parsed.num_processes} if parsed.num_processes else {}),
+    }
     try:
         with patch_environment(**told), _signals_passed_on():
             launch_command(parsed)
@@ -102,7 +112,7 @@ def launch(argv: list[str]) -> int:
 
 @contextmanager
 def _signals_passed_on() -> Iterator[None]:
-    """Hand SIGTERM and Ctrl-C to the training process and wait for its end. Accelerate's launcher would leave it alone."""
+    """Hand SIGTERM and Ctrl-C to the training process and wait for its end: accelerate's launcher leaves it alone."""
     received: list[int] = []
 
     def pass_on(number: int, frame: Any) -> None:

@@ -91,7 +91,7 @@ def check_columns(columns: Iterable[str], rewards: Iterable[tuple[str, Callable]
     taken = [name for name in ("prompts", "completions") if name in columns]
     if taken and rewards:
         raise ValueError(
-            f"The data has a column {taken[0]!r}, which is what TRL calls an argument of every reward. Rename the column."
+            f"The data has a column {taken[0]!r}, as TRL calls an argument of every reward. Rename the column."
         )
     there = f"the data has {', '.join(map(repr, columns))}"
     for name, function in rewards:
@@ -104,8 +104,8 @@ def check_columns(columns: Iterable[str], rewards: Iterable[tuple[str, Callable]
             inspect.signature(function).bind(**dict.fromkeys({*_HANDED, *columns} - set(_NOT_HANDED[:2])))
         except TypeError as error:
             raise ValueError(
-                f"reward_funcs: {name} cannot be called ({error}). TRL hands it {', '.join(_HANDED)} and the columns of "
-                f"the data by name ({there}): add the column, or let the function take **kwargs."
+                f"reward_funcs: {name} cannot be called ({error}). TRL hands it {', '.join(_HANDED)} and the columns "
+                f"of the data by name ({there}): add the column, or let the function take **kwargs."
             ) from error
         except ValueError:  # a function that does not tell its signature
             continue

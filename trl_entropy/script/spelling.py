@@ -11,10 +11,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("drgrpo", ["grpo", "dr_grpo"]), did_you_mean("x", ["grpo"])
         (" Did you mean 'dr_grpo'?", '')
     """
-    plain = {_plain(name): name for name in known}
-    close = difflib.get_close_matches(_plain(word), plain, n=1)
-    return f" Did you mean {plain[close[0]]!r}?" if close else ""
+    names = {plain(name): name for name in known}
+    close = difflib.get_close_matches(plain(word), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
 
 
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
+    """A word in lower case, letters and digits only: `KL-Cov` and `kl_cov` are one."""
     return "".join(letter for letter in word.lower() if letter.isalnum())

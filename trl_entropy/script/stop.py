@@ -74,13 +74,15 @@ class StopOnSignal(TrainerCallback):
         trainer.accelerator.end_training()
         if trainer.is_world_process_zero():
             print(
-                f"trl-entropy: stopped by {signal.Signals(self.received).name} after step {step}; checkpoint-{step} is in "
-                f"{folder}. To go on:  {self.command()}",
+                f"trl-entropy: stopped by {signal.Signals(self.received).name} after step {step}; checkpoint-{step} "
+                f"is in {folder}. To go on:  {self.command()}",
                 file=sys.stderr,
             )
         sys.exit(128 + self.received)
 
     def command(self) -> str:
         """The command that resumes this run."""
-        typed = os.environ.get(COMMAND) or f"{shlex.quote(sys.executable)} -m trl_entropy.train {shlex.join(self.words)}"
+        typed = (
+            os.environ.get(COMMAND) or f"{shlex.quote(sys.executable)} -m trl_entropy.train {shlex.join(self.words)}"
+        )
         return f"{typed} --resume_from_checkpoint true"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from transformers.integrations import get_reporting_integration_callbacks
 from trl import GRPOConfig
 
+from ..evaluate.preflight import first_line
 from .spelling import did_you_mean
 
 
@@ -38,20 +39,25 @@ def check_trl_values(args: GRPOConfig, rewards: int) -> None:
             f"temperature={args.temperature} is not allowed: the completions of a group must differ. Give a finite "
             "number above 0 (1.0 is usual)."
         )
+    _trackers(args)
     weights = args.reward_weights
     if weights is not None and len(weights) != rewards:
         raise ValueError(
-            f"reward_weights has {len(weights)} number(s), but there are {rewards} reward(s), reward_model_name_or_path "
-            "first. Give one for each, or leave it out."
+            f"reward_weights has {len(weights)} number(s), but there are {rewards} reward(s), a reward model first. "
+            "Give one for each, or leave it out."
         )
 
 
 def check_trackers(args: GRPOConfig) -> None:
-    """Raise `ValueError` for a tracker in `report_to` that is not known or not installed."""
-    for tracker in args.report_to or []:
+    """Raise `ValueError` for a tracker in `report_to` that is not installed here."""
+    for callback in _trackers(args):
         try:
-            for callback in get_reporting_integration_callbacks([tracker]):
-                callback()
-        except (ValueError, RuntimeError, ImportError, AssertionError) as error:
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise ValueError(f"report_to={tracker!r} cannot be used: {reason}. Or set report_to: none.") from error
+            callback()
+        except (RuntimeError, ImportError, AssertionError) as error:
+            raise ValueError(
+                f"report_to={args.report_to} cannot be used here: {first_line(error)}. Or set report_to: none."
+            ) from error
+
+
+def _trackers(args: GRPOConfig) -> list:
+    return get_reporting_integration_callbacks(args.report_to)  # ValueError with the known ones
