@@ -1,9 +1,12 @@
 """Before a run: what a configuration will do, and configurations to start from."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 __all__ = ["read_plan"]
+
+if TYPE_CHECKING:
+    from .planned import read_plan
 
 
 def __getattr__(name: str) -> Any:

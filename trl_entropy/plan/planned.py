@@ -113,9 +113,7 @@ def read_plan(
         try:
             check_installed(given)
             if "DEEPSPEED" in str(launcher.get("distributed_type")) and find_spec("deepspeed") is None:
-                raise ValueError(
-                    'DeepSpeed is not installed here: pip install ".[deepspeed]", or take fsdp2.'
-                )
+                raise ValueError('DeepSpeed is not installed here: pip install ".[deepspeed]", or take fsdp2.')
         except ValueError as error:
             if not elsewhere:
                 raise

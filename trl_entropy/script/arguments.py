@@ -101,6 +101,8 @@ def parse(argv: Iterable[str], config: type[EntropyGRPOConfig] = EntropyGRPOConf
     except ImportError as error:  # an argument that asks for a package, `deepspeed` say
         raise ValueError(str(error)) from error
     refuse_unknown_arguments(unknown)
+    if str(groups[1].resume_from_checkpoint).lower() in ("false", "no", "none"):
+        groups[1].resume_from_checkpoint = None
     given = {*content, *(argument_name(word) for word in words if word.startswith("--"))}
     return Arguments(*groups, given=frozenset(given))
 
@@ -152,11 +154,11 @@ def fitting(name: str, value: Any, hint: Any) -> Any:
     text = str(value).lower()
     if value is None and name == "report_to":
         return "none"
-    if type(None) in origins and str not in origins and value not in words:
-        if text in ("none", "null") or (words and text in ("false", "off", "no")):
-            return None
-    elif value is None:
+    if value is None and type(None) not in origins:
         raise ValueError(f"{name} is empty. Give a value, or leave the line out.")
+    no_value = text in ("none", "null") or (words and text in ("false", "off", "no"))
+    if value is None or (type(None) in origins and str not in origins and value not in words and no_value):
+        return None
     if list in origins and not isinstance(value, dict) and (isinstance(value, list) or str not in origins):
         inner = typing.get_args(origins[list])[0]
         return [fitting(f"{name}: entry {i}", item, inner) for i, item in enumerate(_listed(value), 1)]

@@ -32,16 +32,19 @@ for _tag, _pattern in {
     "merge": r"<<",
 }.items():
     _Reader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), None)
-_Reader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _whole_number(loader.construct_scalar(node)))
-_Reader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _number(loader.construct_scalar(node)))
 
 
-def _whole_number(text: str) -> int:
+def _whole_number(loader: Any, node: Any) -> int:
+    text = loader.construct_scalar(node)
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
-def _number(text: str) -> float:
-    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+def _number(loader: Any, node: Any) -> float:
+    return float(loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_Reader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Reader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def at_home(value: Any) -> Any:

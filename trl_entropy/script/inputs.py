@@ -134,7 +134,7 @@ def check_checkpoint(wanted: str | bool | None, run: str) -> None:
             checked when it has been fetched.
         run: the run's `output_dir`.
     """
-    if not wanted or str(wanted).lower() == "false" or is_on_hub(wanted):
+    if not wanted or is_on_hub(wanted):
         return
     if str(wanted).lower() == "true":
         if checkpoints.newest_complete(run)[0] is None:

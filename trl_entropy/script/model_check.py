@@ -1,8 +1,8 @@
 """Whether the model's tokenizer is there and its chat template takes the prompts, before the weights load."""
 
-from typing import Any
+from typing import Any, cast
 
-from transformers import AutoProcessor
+from transformers import AutoProcessor, PreTrainedTokenizerBase
 
 from ..evaluate.preflight import check_template, loading
 from ..evaluate.transformers_engine import adapter_base
@@ -39,5 +39,5 @@ def check_tokenizer(given: Arguments, prompt: str | list | None, columns: list[s
     system = given.columns.system_prompt
     if prompt is None and system:
         prompt = [{"role": "system", "content": system}, {"role": "user", "content": "1 + 1"}]
-    if isinstance(prompt, list) and all(isinstance(message.get("content"), str) for message in prompt):
-        check_template(processor, prompt, given.args.chat_template_kwargs)
+    if isinstance(prompt, list) and isinstance(processor, PreTrainedTokenizerBase):  # TRL rewrites pictures' chats
+        check_template(processor, prompt, cast(dict, given.args.chat_template_kwargs))
