@@ -12,10 +12,11 @@ from trl_entropy.plan.configuration import FOLDER, SIZES, configuration, shipped
 
 
 ROOT = Path(__file__).parents[1]
+FILES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "accelerate")
 METHODS = ["grpo", "naive_bonus", "siren", "siren_official", "clip_cov", "kl_cov"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_copy_is_the_file(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.chdir(ROOT)
     assert cli.main(["init", path.stem]) == 0
@@ -58,7 +59,7 @@ def test_the_table_of_sizes_is_that_of_the_documentation():
 def test_names_are_listed_and_taken_in_any_spelling(capsys: pytest.CaptureFixture):
     assert cli.main(["init"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert listed == sorted(path.stem for path in (ROOT / "configs").glob("*.yaml")) == list(shipped())
+    assert listed == list(shipped()) and {path.stem for path in FILES} == set(listed)
     assert configuration("KL-Cov") == configuration("kl cov") == (FOLDER / "kl_cov.yaml").read_text()
 
 
@@ -99,5 +100,5 @@ def test_the_wheel_holds_them(tmp_path: Path):
 
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"trl_entropy/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} <= names
+    assert {f"trl_entropy/{path.relative_to(ROOT)}" for path in FILES} <= names
     assert "trl_entropy/configs/data/code_tasks.jsonl" in names

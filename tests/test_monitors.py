@@ -10,8 +10,9 @@ import yaml
 from tests.quick import published, quick
 from trl_entropy.script import train
 from trl_entropy.script.arguments import parse
-from trl_entropy.script.data import ColumnArguments, load_data
+from trl_entropy.script.data import ColumnArguments
 from trl_entropy.script.monitors import MonitorArguments, add_monitors, check_monitors, heldout
+from trl_entropy.script.splits import load_data
 
 
 SIREN, GRPO = published("siren"), published("grpo")

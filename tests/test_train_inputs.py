@@ -15,8 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Qwen
 from tests.conftest import WORDS, tiny_tokenizer, vowel_reward
 from tests.quick import published, quick
 from trl_entropy.commands import doctor
-from trl_entropy.script import data as loading
-from trl_entropy.script import train
+from trl_entropy.script import splits, train
 from trl_entropy.script.mixture import Mixture
 
 
@@ -34,7 +33,7 @@ def loaded(monkeypatch) -> list:
     seen: list = []
 
     def load_data(given):
-        found = loading.load_data(given)
+        found = splits.load_data(given)
         seen.append(found[0])
         return found
 

@@ -25,8 +25,8 @@ _LARGE = {"clip_cov": {"learning_rate": "1.0e-6"}, "kl_cov": {"learning_rate": "
 
 
 def shipped() -> dict[str, Path]:
-    """The files by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+    """The files by name, those of single methods last."""
+    return {path.stem: path for path in (*sorted(FOLDER.glob("*.yaml")), *sorted(FOLDER.glob("methods/*.yaml")))}
 
 
 def purpose(path: Path) -> str:

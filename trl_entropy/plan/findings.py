@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .planned import Plan, model_shape
-from .published import STEPS, published_settings
+from .published import published_settings
 
 
 GIB = 2**30
@@ -158,13 +158,14 @@ def _head_gradient(parameters: int, wide: int) -> str:
 
 
 def _compared(plan: Plan) -> list[str]:
-    source, settings = published_settings(plan.args)
+    source, settings, code = published_settings(plan.args)
     lines = [f"{source}, for a 7B model. Equal where not listed."]
     for name, wanted in settings.items():
-        have = plan.steps_per_rollout if name == STEPS else getattr(plan.args, name)
+        have = getattr(plan.args, name)
         have = getattr(have, "value", have)
         if have != wanted:
-            lines.append(f"{name:<28} here {have!s:<14} there {wanted}")
+            theirs = f", its code {have}" if code.get(name) == have else ""
+            lines.append(f"{name:<28} here {have!s:<14} paper {wanted}{theirs}")
     return lines if len(lines) > 1 else [f"{source}: every setting is that of its 7B model."]
 
 

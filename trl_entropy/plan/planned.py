@@ -15,11 +15,12 @@ from trl import ModelConfig
 
 from ..config import EntropyGRPOConfig
 from ..script.arguments import Arguments, parse
-from ..script.data import column_names, is_local, load_data
+from ..script.data import column_names
 from ..script.inputs import check_inputs, check_installed
 from ..script.launch import split_arguments
 from ..script.model_check import check_tokenizer
 from ..script.monitors import heldout
+from ..script.splits import is_local, load_data
 
 
 class PlannedArguments(EntropyGRPOConfig):
@@ -128,7 +129,7 @@ def _check_what_is_here(given: Arguments) -> None:
     if benchmark is not None and (benchmark == "countdown" or Path(benchmark).is_file()):
         heldout(given.monitors, given.columns)
     prompt, columns = None, []
-    if is_local(given.script, given.mixture):
+    if is_local(given):
         train_split, _ = load_data(given)
         prompt, columns = next(iter(train_split))["prompt"], column_names(train_split)
     if Path(str(given.model.model_name_or_path)).is_dir():

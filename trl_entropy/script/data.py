@@ -3,19 +3,10 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
-
-from .reward_names import check_columns, reward_function
-
-
-if TYPE_CHECKING:
-    from trl import GRPOConfig
-
-    from .arguments import Arguments, EntropyScriptArguments
-    from .mixture import Mixture
 
 
 LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -107,54 +98,9 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
     return load_dataset(name, name=config, streaming=streaming)
 
 
-def is_local(script: "EntropyScriptArguments", mixture: "Mixture") -> bool:
-    """Whether the data can be read without the Hub."""
-    paths = [entry.path for entry in mixture.datasets] if mixture.datasets else [str(script.dataset_name)]
-    return all(path == "countdown" or Path(path).expanduser().exists() for path in paths)
-
-
-def load_data(given: "Arguments") -> tuple[AnySplit, AnySplit | None]:
-    """The rows to train on and those to evaluate on, if any, with the columns that TRL and the rewards read.
-
-    Raises:
-        ValueError, OSError: for a split or column that is not there, fewer rows than a rollout takes, a reward that
-            the columns cannot feed, or data that cannot be loaded.
-    """
-    script, args, mixture, columns = given.script, given.args, given.mixture, given.columns
-    if mixture.datasets:
-        dataset = mixture.load(args.seed)
-    else:
-        dataset = load_splits(str(script.dataset_name), script.dataset_config, script.dataset_streaming)
-    train_split = to_prompts(pick_split(dataset, script.dataset_train_split), columns)
-    eval_split = None
-    if args.eval_strategy != "no":
-        eval_split = to_prompts(pick_split(dataset, script.dataset_test_split), columns)
-    check_rows(train_split, args)
-    names = column_names(train_split)
-    if "prompt" not in names:
-        raise ValueError(f"No column is named prompt: the data has {', '.join(map(repr, names))}. Set prompt_column.")
-    reach = [] if args.remove_unused_columns else names
-    check_columns(reach, [(name, reward_function(name, args)) for name in script.reward_funcs or []])
-    return train_split, eval_split
-
-
 def column_names(split: AnySplit) -> list[str]:
     """The names of a split's columns; of a stream that does not tell them, those of its first row."""
     return split.column_names or list(next(iter(split), ()))
-
-
-def check_rows(split: AnySplit, args: "GRPOConfig") -> None:
-    """Raise `ValueError` for fewer rows than one rollout takes: TRL drops what does not fill one, here all of it."""
-    prompts = (args.generation_batch_size or 0) // (args.num_generations or 1)
-    if isinstance(split, IterableDataset):  # nobody knows how many
-        return
-    rows = len(split)
-    if rows < prompts:
-        raise ValueError(
-            f"The training data has {rows} rows, but a rollout takes {prompts} prompts ({args.generation_batch_size} "
-            f"completions / num_generations={args.num_generations}), so that nothing would be trained. Give more "
-            "rows, or lower steps_per_generation (or generation_batch_size, whichever is set)."
-        )
 
 
 def pick_split(dataset: AnyDataset, split: str) -> AnySplit:

@@ -14,12 +14,13 @@ from ..evaluate.benchmarks import Benchmark
 from ..evaluate.problems import Problem
 from ..hub.publish import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
 from .arguments import Arguments, help_text, parse
-from .data import AnySplit, column_names, load_data
+from .data import AnySplit, column_names
 from .inputs import check_inputs, check_installed, is_on_hub, reward_functions
 from .launch import warn_of_missing_processes
 from .model_check import check_tokenizer
 from .monitors import add_monitors, heldout
 from .reward_names import imported
+from .splits import load_data
 from .stop import StopOnSignal
 
 
