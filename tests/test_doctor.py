@@ -23,6 +23,7 @@ BASE = {
     "max_steps": 100,
 }
 Write = Callable[..., str]
+CODE = ("its", "code")
 
 
 @pytest.fixture
@@ -171,8 +172,8 @@ def test_a_shipped_configuration_is_the_papers(name: str, source: str):
     [
         ("siren", ["--siren_penalty", "lower"], ["siren_penalty", "here", "lower", "paper", "two_sided"]),
         ("siren", ["--siren_anchor", "0.5"], ["siren_anchor", "here", "0.5", "paper", "None"]),
-        ("siren_official", [], ["siren_nucleus", "here", "exclusive", "paper", "inclusive,", "its", "code", "exclusive"]),
-        ("siren_official", [], ["entropy_scope", "here", "micro_batch", "paper", "batch,", "its", "code", "micro_batch"]),
+        ("siren_official", [], ["siren_nucleus", "here", "exclusive", "paper", "inclusive,", *CODE, "exclusive"]),
+        ("siren_official", [], ["entropy_scope", "here", "micro_batch", "paper", "batch,", *CODE, "micro_batch"]),
         ("kl_cov", ["--kl_cov_clip", "true"], ["kl_cov_clip", "here", "True", "paper", "False"]),
         ("clip_cov", ["--epsilon_high", "0.28"], ["epsilon_high", "here", "0.28", "paper", "None"]),
         ("grpo", ["--learning_rate", "1e-5"], ["learning_rate", "here", "1e-05", "paper", "1e-06"]),

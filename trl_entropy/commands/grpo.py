@@ -11,7 +11,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run_argv(argv: list[str]) -> int:
-    """Launch the training script with these arguments. A file that cannot be read is refused before TRL is imported."""
+    """Launch the training script with these arguments.
+
+    A file that cannot be read is refused before TRL is imported.
+    """
     from ..script.config_file import config_argument, read_config
 
     path, _ = config_argument(argv)
