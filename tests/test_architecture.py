@@ -30,10 +30,12 @@ MAY_TOUCH_TRL = {
     "methods/kl_cov",
     "plan/planned",
     "reliability/faults",
-    "script/inputs",
+    "script/arguments",
     "script/launch",
     "script/mixture",
+    "script/reward_names",
     "script/train",
+    "script/trl_values",
     "trainer",
 }
 NO_TORCH = ("plots", "report", "runlog", "law")

@@ -19,8 +19,8 @@ import trl_entropy
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy import cli
 from trl_entropy.config import own_arguments
-from trl_entropy.script.launch import launcher_arguments, refuse_unknown_arguments, split_arguments
-from trl_entropy.script.train import make_parser
+from trl_entropy.script.arguments import launcher_arguments, make_parser, refuse_unknown_arguments
+from trl_entropy.script.launch import split_arguments
 
 
 ROOT = Path(__file__).parents[1]
@@ -118,6 +118,8 @@ def test_commands_are_understood(
     text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     monkeypatch.chdir(tmp_path)
+    for module in ("script.inputs", "plan.planned"):  # whatever is installed here
+        monkeypatch.setattr(f"trl_entropy.{module}.find_spec", lambda name: name)
     for name in ("configs", "scripts", "notebooks", "Makefile", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     for words in lines(text):

@@ -5,7 +5,8 @@ from accelerate.commands import launch as accelerates
 
 from trl_entropy import cli
 from trl_entropy.script import launch
-from trl_entropy.script.launch import refuse_unknown_arguments, split_arguments
+from trl_entropy.script.arguments import refuse_unknown_arguments
+from trl_entropy.script.launch import split_arguments
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_each_documented_launch_is_understood(launched, name, starter, settings)
     starters = ("multi_gpu", "use_fsdp", "use_deepspeed")
     assert {s: getattr(args, s) for s in starters} == {s: s == starter for s in starters}
     assert (args.num_processes, args.mixed_precision, args.module) == (3, "bf16", True)
-    assert (args.training_script, args.training_script_args) == ("trl_entropy.script.train", ["--max_steps", "3"])
+    assert (args.training_script, args.training_script_args) == ("trl_entropy.train", ["--max_steps", "3"])
     assert {key: getattr(args, key) for key in settings} == settings
 
 

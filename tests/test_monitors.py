@@ -9,15 +9,13 @@ import yaml
 
 from tests.quick import published, quick
 from trl_entropy.script import train
+from trl_entropy.script.arguments import parse
 from trl_entropy.script.data import ColumnArguments
 from trl_entropy.script.monitors import MonitorArguments, add_monitors, check_monitors, heldout
+from trl_entropy.script.splits import load_data
 
 
 SIREN, GRPO = published("siren"), published("grpo")
-
-
-def groups(words: list[str]) -> tuple:
-    return train.make_parser().parse_args_and_config(words, return_remaining_strings=True)[:-1]
 
 
 def test_pass_at_k_on_a_file_beside_training(model, data, tmp_path):
@@ -51,11 +49,11 @@ def test_the_law_and_the_figures_beside_training(model, data, tmp_path):
     added = []
 
     class Watched(train.Inputs):
-        def train(self):
-            added.extend(type(c).__name__ for c in super().train().callback_handler.callbacks)
+        def train(self, words=None):
+            added.extend(type(c).__name__ for c in super().train(words).callback_handler.callbacks)
 
     words = quick(GRPO, model, data, tmp_path / "out", report_to="tensorboard", log_entropy_law=True, log_figures=True)
-    Watched.load(*groups(words)).train()
+    Watched.load(parse(words)).train()
     assert {"EntropyLawCallback", "FigureCallback"} <= set(added)
     assert list((tmp_path / "out").rglob("events.out.tfevents.*"))
 
@@ -104,7 +102,10 @@ def test_settings_that_make_no_sense(given, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"heldout_benchmark": "missing.jsonl"}, "There is no file missing.jsonl"),
+        (
+            {"heldout_benchmark": "missing.jsonl"},
+            "heldout_benchmark='missing.jsonl' is neither a file nor one of aime24",
+        ),
         ({"heldout_samples": 4}, "heldout_samples=4 was given but heldout_benchmark is not set"),
         ({"steps_per_generation": 20}, "The training data has 16 rows, but a rollout takes 20 prompts"),
     ],
@@ -119,8 +120,8 @@ def test_refused_before_the_model_loads(change, message, data, tmp_path):
 
 
 def test_the_example_that_ships_its_data_has_enough_of_it(monkeypatch):
-    """Loaded as it is, but for the device: fewer rows than a rollout takes would be refused here."""
+    """Loaded as it is, but for device and model: fewer rows than a rollout takes would be refused here."""
     monkeypatch.chdir(Path(__file__).parents[1])
     words = ["--config", "configs/example_code.yaml", "--use_cpu", "true", "--bf16", "false", "--report_to", "none"]
-    inputs = train.Inputs.load(*groups(words))
-    assert len(inputs.train_split) == 8
+    rows, _ = load_data(parse(words))
+    assert len(rows) == 8

@@ -15,8 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Qwen
 from tests.conftest import WORDS, tiny_tokenizer, vowel_reward
 from tests.quick import published, quick
 from trl_entropy.commands import doctor
-from trl_entropy.script import data as loading
-from trl_entropy.script import train
+from trl_entropy.script import splits, train
 from trl_entropy.script.mixture import Mixture
 
 
@@ -33,11 +32,12 @@ def loaded(monkeypatch) -> list:
     """The splits that training gets."""
     seen: list = []
 
-    def to_prompts(split, columns):
-        seen.append(loading.to_prompts(split, columns))
-        return seen[-1]
+    def load_data(given):
+        found = splits.load_data(given)
+        seen.append(found[0])
+        return found
 
-    monkeypatch.setattr(train, "to_prompts", to_prompts)
+    monkeypatch.setattr(train, "load_data", load_data)
     return seen
 
 
@@ -122,7 +122,7 @@ def test_every_process_and_every_resumed_run_splits_a_mixture_alike(tmp_path):
         ({"datasets": [{"path": "FIRST"}], "dataset_name": "countdown"}, "Both datasets and dataset_name were given"),
         ({}, "Neither datasets nor dataset_name was given"),
         ({"datasets": []}, "Neither datasets nor dataset_name was given"),
-        ({"datasets": "FIRST"}, "datasets is a DatasetConfig. Give a list"),
+        ({"datasets": "FIRST"}, "datasets: entry 1, '.*', has no path"),
         ({"datasets": {"path": "FIRST"}}, "datasets is a dict. Give a list"),
         ({"datasets": ["FIRST"]}, "entry 1, '.*', has no path"),
         ({"datasets": [{"path": "FIRST"}, {"name": "x"}]}, "entry 2, .*, has no path. Give one of path, name"),

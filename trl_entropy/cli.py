@@ -5,6 +5,8 @@ import importlib
 import os
 import sys
 
+from .script.config_file import words_at_home
+
 
 COMMANDS = ("demo", "grpo", "eval", "law", "report", "push", "init", "doctor", "methods")
 
@@ -25,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; return its exit status. Bad input ends in one line on stderr and status 2."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = words_at_home(sys.argv[1:] if argv is None else argv)
     try:
         if argv[:1] == ["grpo"]:  # its arguments are TRL's, parsed by TRL's own parser
             from .commands import grpo

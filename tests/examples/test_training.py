@@ -13,7 +13,6 @@ from trl import GRPOTrainer
 
 from trl_entropy import EntropyGRPOTrainer
 from trl_entropy.examples.tools import calculator
-from trl_entropy.plan.configuration import SYSTEM_PROMPT
 from trl_entropy.script import train
 
 from .tiny import byte_tokenizer, save_chat_model, save_vision_model
@@ -77,7 +76,9 @@ def test_math_with_a_base_model(train_example: Train, tmp_path: Path, monkeypatc
     folder = train_example("example_math_base", model_name_or_path=str(model), dataset_name=data)
     assert len(log(folder, "siren/anchor")) == 2
     assert log(folder, "reward") == [0.0]
-    assert {prompt[0]["content"] for prompt in asked} == {SYSTEM_PROMPT}
+    assert {prompt[0]["content"] for prompt in asked} == {
+        "Please reason step by step, and put your final answer within \\boxed{}."
+    }
     assert {prompt[1]["role"] for prompt in asked} == {"user"}
 
 

@@ -35,12 +35,14 @@ def run(args: argparse.Namespace) -> int:
     from ..plan.planned import read_plan
 
     try:
-        plan = read_plan(path, overrides)
+        plan = read_plan(path, overrides, elsewhere=True)
     except ValueError as error:
         print(f"trl-entropy: {path} would be refused: {error}", file=sys.stderr)
         return 1
     print(render(examine(plan)))
-    return 0
+    for refusal in plan.refusals:
+        print(f"trl-entropy: on this machine {path} would be refused: {refusal}", file=sys.stderr)
+    return 1 if plan.refusals else 0
 
 
 def split(words: list[str]) -> tuple[str, list[str]]:

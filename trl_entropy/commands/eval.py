@@ -189,23 +189,18 @@ def _engine_name(args: argparse.Namespace) -> str:
 
 
 def _load(name: str, model: str, args: argparse.Namespace) -> Engine:
-    from ..evaluate.preflight import loading
-
-    with loading(model):
-        return _loaded(name, model, args)
-
-
-def _loaded(name: str, model: str, args: argparse.Namespace) -> Engine:
     common = {"chat": args.chat, "system_prompt": args.system_prompt, "dtype": args.dtype, "revision": args.revision}
     if name == "vllm":
+        from ..evaluate.preflight import loading
         from ..evaluate.vllm_engine import VLLMEngine
 
-        return VLLMEngine(
-            model,
-            tensor_parallel_size=args.tensor_parallel_size,
-            gpu_memory_utilization=args.gpu_memory_utilization,
-            **common,
-        )
+        with loading(model):
+            return VLLMEngine(
+                model,
+                tensor_parallel_size=args.tensor_parallel_size,
+                gpu_memory_utilization=args.gpu_memory_utilization,
+                **common,
+            )
     from ..evaluate.transformers_engine import load_transformers
 
     return load_transformers(model, device=args.device, **common)

@@ -11,7 +11,15 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run_argv(argv: list[str]) -> int:
-    """Launch the training script with these arguments."""
+    """Launch the training script with these arguments.
+
+    A file that cannot be read is refused before TRL is imported.
+    """
+    from ..script.config_file import config_argument, read_config
+
+    path, _ = config_argument(argv)
+    if path is not None:
+        read_config(path)
     from ..script.launch import launch
 
     return launch(argv)

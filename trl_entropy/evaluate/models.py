@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .sampling import Completion, Engine, Sampling
+from .sampling import Completion, Engine, Prompt, Sampling
 
 
 _WINDOW, _WINDOWS = 1 << 14, 1024  # bytes and number of the samples of a large file
@@ -114,8 +114,8 @@ class LazyEngine:
             self._engine = self._load()
         return self._engine
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         return self._loaded().lengths(prompts)
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         return self._loaded().generate(prompts, sampling, seeds)

@@ -128,7 +128,7 @@ def write_samples(evaluation: Evaluation, path: Path) -> None:
         {
             "problem": problem.id,
             "sample": j,
-            "prompt": problem.prompt,
+            "prompt": problem.prompt if isinstance(problem.prompt, str) else json.dumps(problem.prompt),
             "gold": problem.gold,
             "completion": c.text.encode("utf-8", "replace").decode(),
             "answer": g.answer.encode("utf-8", "replace").decode() if g.answer is not None else None,

@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -60,6 +61,19 @@ def loading(model: str) -> Iterator[None]:
         if not Path(model).is_dir():
             what = "a Hub id needs the network or a local cache, and for a private model `hf auth login`"
         raise ValueError(f"{model} cannot be loaded: {first_line(error)}. For {model!r}, {what}.") from error
+
+
+def check_template(tokenizer: Any, messages: list[dict[str, Any]], options: Mapping[str, Any] | None = None) -> None:
+    """Raise `ValueError` unless the tokenizer's chat template renders these messages."""
+    try:
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **(options or {}))
+    except Exception as error:  # a template raises what it likes
+        roles = [str(message["role"]) for message in messages]
+        remedy = "Put the system prompt into the question instead" if "system" in roles else "Mend the template"
+        raise ValueError(
+            f"The chat template of {tokenizer.name_or_path} refuses a chat of {', '.join(roles)} "
+            f"({first_line(error)}). {remedy}, or ask without a chat."
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..rewards import gold_answer
 from .benchmarks import Benchmark
 from .preflight import first_line
+from .sampling import Prompt
 
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ FORMATS = (".json", ".jsonl", ".parquet", ".csv")
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: `id`, the text asked (`prompt`), its `gold` answer, and what else the grader needs (`extra`)."""
+    """One problem: `id`, what is asked (`prompt`), its `gold` answer, and what else the grader needs (`extra`)."""
 
     id: str
-    prompt: str
+    prompt: Prompt
     gold: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -39,7 +40,8 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
         data: a local file (JSON, JSONL, Parquet, CSV) or a hub id to read instead of the benchmark's own hub dataset.
         limit: the first so many problems only, >= 1.
 
-    A row without a question or without an answer is left out, and a warning counts such rows and names the first.
+    A question that is a chat is asked as it stands; the benchmark's prompt is put around a text. A row without a
+    question or without an answer is left out, and a warning counts such rows and names the first.
 
     Raises:
         FileNotFoundError: if `data` looks like a file and is none.
@@ -82,13 +84,13 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], benchmark: Benchmark, source: 
     for index, row in enumerate(rows):
         gold = row.get(answer)
         gold = ", ".join(map(str, gold)) if isinstance(gold, (list, tuple)) else "" if gold is None else str(gold)
-        text = row.get(question)
-        if not isinstance(text, str) or not text.strip() or not gold.strip():
+        asked = _asked(row.get(question), benchmark.prompt)
+        if asked is None or not gold.strip():
             without.append(index)
             continue
         name = row.get("id", row.get("unique_id", index))
         # Some sets repeat an id; the index keeps them apart.
-        problems.append(Problem(f"{index}:{name}", benchmark.prompt.format(problem=text), gold_answer(gold)))
+        problems.append(Problem(f"{index}:{name}", asked, gold_answer(gold)))
     if not problems:
         raise ValueError(f"{source}: none of its {len(rows)} rows has both a {question!r} and an {answer!r}.")
     if without:
@@ -98,6 +100,18 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], benchmark: Benchmark, source: 
             f"(row {first}, counted from 0)."
         )
     return problems
+
+
+def _asked(question: Any, template: str) -> Prompt | None:
+    """What is asked: a text in the template, or a chat that waits for its answer; None for anything else."""
+    if isinstance(question, str):
+        return template.format(problem=question) if question.strip() else None
+    chat = question if isinstance(question, list) else []
+    is_chat = all(isinstance(message, dict) and message.get("role") and message.get("content") for message in chat)
+    if not chat or not is_chat or chat[-1]["role"] == "assistant":
+        return None
+    # Parquet gives every message the union of all keys
+    return [{key: value for key, value in message.items() if value is not None} for message in chat]
 
 
 def _column(columns: Iterable[str], names: Iterable[str], role: str, source: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,20 @@ class Completion:
     entropy: float | None
 
 
+# A text, or a chat: messages with `role` and `content`
+Prompt = str | list[dict[str, Any]]
+
+
 class Engine(Protocol):
     """Something that generates. `name` is written into the results."""
 
     name: str
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Length in tokens of each prompt, chat template included."""
         ...
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt; `seeds` has one integer a row."""
         ...
 

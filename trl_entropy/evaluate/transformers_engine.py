@@ -16,7 +16,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .sampling import Completion, Sampling
+from .preflight import check_template, loading
+from .sampling import Completion, Prompt, Sampling
 
 
 class TransformersEngine:
@@ -47,18 +48,14 @@ class TransformersEngine:
         pad: Any = tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else self.ends[0]
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         return [len(ids) for ids in self._encode(prompts)]
 
-    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
-        texts = [
-            render(self.tokenizer, prompt, self.system_prompt) if self.templated else prompt for prompt in prompts
-        ]
-        # A chat template writes its own special tokens.
-        return self.tokenizer(texts, add_special_tokens=not self.templated)["input_ids"]  # type: ignore[return-value]
+    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        return encode(self.tokenizer, prompts, self.templated, self.system_prompt)
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt. The batch is seeded by its first row's seed."""
         rows = self._encode(prompts)
         width, device = max(map(len, rows)), self.model.device
@@ -175,11 +172,26 @@ def uses_chat_template(tokenizer: PreTrainedTokenizerBase, chat: str, system_pro
     return has and chat != "never"
 
 
-def render(tokenizer: PreTrainedTokenizerBase, prompt: str, system_prompt: str | None) -> str:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], templated: bool, system_prompt: str | None
+) -> list[list[int]]:
+    """Token ids of each prompt: a chat, or a text that becomes one, through the chat template; else the text."""
+    chats = [templated or not isinstance(prompt, str) for prompt in prompts]
+    texts = [render(tokenizer, p, system_prompt) if chat else p for p, chat in zip(prompts, chats, strict=True)]
+    # A chat template writes its own special tokens
+    return tokenizer(texts, add_special_tokens=not all(chats))["input_ids"]  # type: ignore[return-value,arg-type]
+
+
+def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, system_prompt: str | None) -> str:
     """A prompt as the text of a chat that waits for the assistant."""
-    messages = [{"role": "system", "content": system_prompt}] if system_prompt is not None else []
-    messages.append({"role": "user", "content": prompt})
+    messages = as_chat(prompt, system_prompt)
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def as_chat(prompt: Prompt, system_prompt: str | None) -> list[dict[str, Any]]:
+    """A prompt as messages, the system's first, if there is one."""
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return asked if system_prompt is None else [{"role": "system", "content": system_prompt}, *asked]
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -193,21 +205,77 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
 
 
 def load_transformers(
-    model: str, dtype: str = "auto", device: str | None = None, revision: str | None = None, **options: Any
+    model: str,
+    dtype: str = "auto",
+    device: str | None = None,
+    revision: str | None = None,
+    chat: str = "auto",
+    system_prompt: str | None = None,
 ) -> TransformersEngine:
-    """Load a hub id, a local path or a PEFT adapter (its base model is read from its configuration, and merged)."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Load a hub id, a local path or a PEFT adapter (its base model is read from its configuration, and merged).
 
-    base = adapter_base(model, revision)
-    loaded = AutoModelForCausalLM.from_pretrained(base or model, dtype=dtype, revision=None if base else revision)
-    if base:
-        from peft import PeftModel
+    Raises:
+        ValueError: for what cannot be loaded, and, before the weights are read, for a chat template that refuses.
+    """
+    from transformers import AutoModelForCausalLM
 
-        loaded = PeftModel.from_pretrained(loaded, model, revision=revision).merge_and_unload()
-    own_tokenizer = not base or not Path(model).is_dir() or (Path(model) / "tokenizer_config.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(model if own_tokenizer else base)
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return TransformersEngine(loaded.to(place).eval(), tokenizer, **options)  # type: ignore[arg-type]
+    with loading(model):
+        adapter = adapter_config(model, revision)
+        tokenizer = load_tokenizer(model, revision, adapter)
+    check_chat(tokenizer, chat, system_prompt)
+    with loading(model):
+        if adapter is None:
+            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, revision=revision)
+        else:
+            loaded = AutoModelForCausalLM.from_pretrained(
+                adapter.base_model_name_or_path, dtype=dtype, revision=adapter.revision
+            )
+            loaded = _merged(loaded, model, revision, len(tokenizer))
+        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return TransformersEngine(loaded.to(place).eval(), tokenizer, chat, system_prompt)  # type: ignore[arg-type]
+
+
+def check_chat(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str | None) -> None:
+    """Raise `ValueError` unless the tokenizer can ask as it is told to."""
+    if uses_chat_template(tokenizer, chat, system_prompt):
+        check_template(tokenizer, as_chat("1 + 1", system_prompt))
+
+
+def load_tokenizer(model: str, revision: str | None, adapter: Any) -> PreTrainedTokenizerBase:
+    """A model's tokenizer, at its revision; an adapter's own, or its base model's where it has none."""
+    from transformers import AutoTokenizer
+    from transformers.utils import cached_file
+
+    own = adapter is None
+    if adapter is not None:
+        file = "tokenizer_config.json"
+        local = Path(model).is_dir()
+        own = (
+            (Path(model) / file).is_file()
+            if local
+            else bool(cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False))
+        )
+    name, revision = (model, revision) if own else (adapter.base_model_name_or_path, adapter.revision)
+    return AutoTokenizer.from_pretrained(name, revision=revision)
+
+
+def _merged(base: Any, adapter: str, revision: str | None, words: int) -> Any:
+    """The base model with the adapter merged into it, grown first to the vocabulary that the adapter was trained on.
+
+    That is the height of the embedding or head which the adapter holds, or, if it holds none, the tokenizer's.
+    """
+    from peft import PeftModel
+    from peft.utils import load_peft_weights
+
+    grown = {id(base.get_input_embeddings()), id(base.get_output_embeddings())}
+    names = tuple(f"{name}.weight" for name, module in base.named_modules() if id(module) in grown)
+    weights = load_peft_weights(adapter, device="cpu", revision=revision)
+    rows = [w.shape[0] for name, w in weights.items() if name.endswith(names)]
+    rows += [w.shape[1] for name, w in weights.items() if "lora_embedding_A" in name]
+    vocabulary = base.get_input_embeddings().weight.shape[0]
+    if max(rows, default=max(words, vocabulary)) != vocabulary:
+        base.resize_token_embeddings(max(rows, default=words), mean_resizing=False)
+    return PeftModel.from_pretrained(base, adapter, revision=revision).merge_and_unload()
 
 
 def adapter_base(model: str, revision: str | None = None) -> str | None:

@@ -4,8 +4,8 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from .sampling import Completion, Sampling
-from .transformers_engine import adapter_config, render, uses_chat_template
+from .sampling import Completion, Prompt, Sampling
+from .transformers_engine import adapter_config, check_chat, encode, load_tokenizer, uses_chat_template
 
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as max_lora_rank
@@ -48,6 +48,8 @@ class VLLMEngine:
         from vllm import LLM  # type: ignore[import-not-found]
 
         adapter, options = adapter_config(model, revision), {}
+        self.tokenizer, self.system_prompt = load_tokenizer(model, revision, adapter), system_prompt
+        check_chat(self.tokenizer, chat, system_prompt)
         base = adapter.base_model_name_or_path if adapter is not None else None
         self._adapter: Any = None
         if base:
@@ -58,24 +60,21 @@ class VLLMEngine:
         self.llm = LLM(
             model=base or model,
             dtype=dtype,
-            revision=None if base else revision,
+            revision=adapter.revision if base else revision,
+            tokenizer_revision=adapter.revision if base else revision,
             tensor_parallel_size=tensor_parallel_size,
             gpu_memory_utilization=gpu_memory_utilization,
             **options,
         )
-        self.tokenizer, self.system_prompt = self.llm.get_tokenizer(), system_prompt
         self.templated = uses_chat_template(self.tokenizer, chat, system_prompt)
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         return [len(ids) for ids in self._encode(prompts)]
 
-    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
-        texts = [
-            render(self.tokenizer, prompt, self.system_prompt) if self.templated else prompt for prompt in prompts
-        ]
-        return self.tokenizer(texts, add_special_tokens=not self.templated)["input_ids"]
+    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        return encode(self.tokenizer, prompts, self.templated, self.system_prompt)
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, each request with its own seed."""
         from vllm import SamplingParams  # type: ignore[import-not-found]
 

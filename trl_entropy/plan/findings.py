@@ -1,15 +1,12 @@
 """What a configuration will do, before it costs a GPU hour: `examine(plan)` gives the findings, `render` the text."""
 
 import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from .planned import Plan, model_shape
-from .published import AUTHORS_CODE, DEFINITION, method_of, published, published_size
+from .published import published_settings
 
 
 GIB = 2**30
@@ -161,23 +158,15 @@ def _head_gradient(parameters: int, wide: int) -> str:
 
 
 def _compared(plan: Plan) -> list[str]:
-    method, named = method_of(plan.args), re.search(r"(\d+(?:\.\d+)?)b\b", str(plan.model.model_name_or_path).lower())
-    billions = float(named[1]) if named else None
-    of = published_size(method, billions or 7)
-    source, settings = published(method, billions or 7)
-    lines = [f"{source}, its settings for {of}B. Equal where not listed."]
+    source, settings, code = published_settings(plan.args)
+    lines = [f"{source}, for a 7B model. Equal where not listed."]
     for name, wanted in settings.items():
-        have = plan.steps_per_rollout if name == "optimizer steps a rollout" else getattr(plan.args, name)
+        have = getattr(plan.args, name)
         have = getattr(have, "value", have)
         if have != wanted:
-            lines.append(f"{name:<28} here {have!s:<14} paper {wanted}")
-    for name, wanted in DEFINITION.items():
-        have = getattr(plan.args, name)
-        if name not in settings and have != wanted:
-            code = f", its code {have}" if AUTHORS_CODE.get(name) == have else ""
-            lines.append(f"{name:<28} here {have!s:<14} paper {wanted}{code}")
-    whose = "the paper's" if billions == of else f"the paper's for {of}B, another size than this model's"
-    return lines if len(lines) > 1 else [f"{source}: every setting is {whose}."]
+            theirs = f", its code {have}" if code.get(name) == have else ""
+            lines.append(f"{name:<28} here {have!s:<14} paper {wanted}{theirs}")
+    return lines if len(lines) > 1 else [f"{source}: every setting is that of its 7B model."]
 
 
 def _number(value: float) -> str:
@@ -190,22 +179,35 @@ def _share(value: float) -> str:
 
 # --- settings without effect, beyond those that the arguments refuse themselves --------------------------------------
 
+# arguments (by name or beginning) -> what they act with, and whether it is on
+_INERT: Mapping[tuple[str, ...], tuple[str, Callable[[Plan], Any]]] = {
+    ("vllm_",): ("use_vllm: true", lambda plan: plan.args.use_vllm),
+    ("lora_",): ("use_peft: true", lambda plan: plan.model.use_peft),
+    ("hub_",): ("push_to_hub: true", lambda plan: plan.args.push_to_hub),
+    ("entropy_coef_", "entropy_target"): ("use_adaptive_entropy: true", lambda plan: plan.args.use_adaptive_entropy),
+    ("eval_steps", "num_generations_eval", "dataset_test_split"): (
+        "eval_strategy",
+        lambda plan: plan.args.eval_strategy != "no",
+    ),
+    ("sync_ref_model", "ref_model_"): ("beta above 0", lambda plan: plan.args.beta),
+    ("warmup_",): ("an lr_scheduler_type that warms up", lambda plan: plan.args.lr_scheduler_type != "constant"),
+    ("epsilon",): (
+        "off-policy updates, as every ratio is 1: raise generation_batch_size (or steps_per_generation, whichever the "
+        "file sets), or set num_iterations to 2",
+        lambda plan: not plan.args.strictly_on_policy,
+    ),
+    ("num_processes",): (
+        "several processes: accelerate_config single_gpu starts one; take multi_gpu, zero3 or fsdp2",
+        lambda plan: plan.launcher.get("distributed_type") != "NO" or int(plan.launcher["num_processes"]) == 1,
+    ),
+}
 
-def _inert_when(prefixes: tuple[str, ...], on: Callable[[Plan], Any], need: str) -> Callable[[Plan], list[str]]:
-    def rule(plan: Plan) -> list[str]:
-        names = sorted(name for name in plan.given if name.startswith(prefixes))
-        return [] if on(plan) or not names else [f"{', '.join(names)}: no effect without {need}."]
 
-    return rule
-
-
-def _clip_on_policy(plan: Plan) -> list[str]:
-    names = sorted(plan.given & {"epsilon", "epsilon_high"})
-    if not names or not plan.args.strictly_on_policy:
-        return []
+def _inert(plan: Plan) -> list[str]:
     return [
-        f"{', '.join(names)}: no effect while updates are strictly on-policy, as every ratio is 1. Raise "
-        "generation_batch_size (or steps_per_generation, whichever the file sets), or set num_iterations to 2."
+        f"{', '.join(names)}: no effect without {need}."
+        for beginnings, (need, on) in _INERT.items()
+        if (names := sorted(name for name in plan.given if name.startswith(beginnings))) and not on(plan)
     ]
 
 
@@ -227,44 +229,6 @@ def _large_bonus(plan: Plan) -> list[str]:
     return [f"entropy_coef={plan.args.entropy_coef:g}: from 0.005 on a large model's entropy explodes."]
 
 
-def _warmup_ignored(plan: Plan) -> list[str]:
-    constant = str(getattr(plan.args.lr_scheduler_type, "value", plan.args.lr_scheduler_type)) == "constant"
-    names = sorted(plan.given & {"warmup_steps", "warmup_ratio"})
-    return (
-        [f"{', '.join(names)}: no effect with lr_scheduler_type constant; take constant_with_warmup."]
-        if constant and names
-        else []
-    )
-
-
-def _no_checkpoint(plan: Plan) -> list[str]:
-    args = plan.args
-    strategy = getattr(args.save_strategy, "value", args.save_strategy)
-    if strategy == "steps" and 0 < args.max_steps < args.save_steps:
-        return [f"save_steps={args.save_steps:g} is beyond max_steps={args.max_steps}: no checkpoint before the end."]
-    return []
-
-
-def _no_token(plan: Plan) -> list[str]:
-    from huggingface_hub import get_token
-
-    if not plan.args.push_to_hub or plan.args.hub_token or get_token():
-        return []
-    return [
-        "push_to_hub: this machine has no token, so the push at the end would fail. Run `hf auth login`, or set "
-        "HF_TOKEN."
-    ]
-
-
-def _dr_grpo_std(plan: Plan) -> list[str]:
-    if plan.args.loss_type == "dr_grpo" and plan.args.scale_rewards != "none":
-        return [
-            f"loss_type dr_grpo with scale_rewards={plan.args.scale_rewards!r}: Dr. GRPO drops that division; set "
-            "'none'."
-        ]
-    return []
-
-
 def _many_steps(plan: Plan) -> list[str]:
     if plan.steps_per_rollout <= 16:
         return []
@@ -274,61 +238,4 @@ def _many_steps(plan: Plan) -> list[str]:
     ]
 
 
-def _one_process(plan: Plan) -> list[str]:
-    given = int(plan.launcher.get("num_processes") or 1)
-    if plan.launcher.get("distributed_type") != "NO" or "num_processes" not in plan.given or given == 1:
-        return []
-    return [f"num_processes={given}: no effect with accelerate_config single_gpu; take multi_gpu, zero3 or fsdp2."]
-
-
-def _rounded_away(plan: Plan) -> list[str]:
-    dtype, rate = plan.model.dtype, plan.args.learning_rate
-    if dtype in (None, "float32") or plan.model.use_peft or plan.sharded_by or rate >= 1e-4:
-        return []
-    weights = "takes the checkpoint's type, mostly bfloat16, for" if dtype == "auto" else "rounds"
-    return [
-        f"dtype: {dtype} {weights} the weights themselves, and nothing keeps a float32 copy: at a learning rate of "
-        f"{rate:g} most updates are rounded away. Set dtype: float32 (bf16: true still computes in bfloat16), train "
-        "with LoRA, or shard with accelerate_config zero2, zero3 or fsdp2."
-    ]
-
-
-def _not_installed(plan: Plan) -> list[str]:
-    lines = []
-    if plan.args.use_vllm and not _installed("vllm"):
-        lines += ['use_vllm: vLLM is not installed here. pip install ".[vllm]", or set use_vllm: false (slow).']
-    if plan.sharded_by == "deepspeed" and not _installed("deepspeed"):
-        file = plan.launcher.get("config_file")
-        asked = f"accelerate_config {Path(file).stem}" if file else "deepspeed"
-        lines += [f'{asked}: DeepSpeed is not installed here. pip install ".[deepspeed]", or take fsdp2.']
-    return lines
-
-
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
-
-
-_ADAPTIVE = ("entropy_coef_", "entropy_target")
-_RULES: tuple[Callable[[Plan], list[str]], ...] = (
-    _not_installed,
-    _rounded_away,
-    _many_steps,
-    _one_process,
-    _clip_on_policy,
-    _few_tokens,
-    _large_bonus,
-    _warmup_ignored,
-    _no_checkpoint,
-    _no_token,
-    _dr_grpo_std,
-    _inert_when(("vllm_",), lambda plan: plan.args.use_vllm, "use_vllm: true"),
-    _inert_when(("lora_",), lambda plan: plan.model.use_peft, "use_peft: true"),
-    _inert_when(("hub_",), lambda plan: plan.args.push_to_hub, "push_to_hub: true"),
-    _inert_when(_ADAPTIVE, lambda plan: plan.args.use_adaptive_entropy, "use_adaptive_entropy: true"),
-    _inert_when(
-        ("eval_steps", "num_generations_eval", "dataset_test_split"),
-        lambda plan: plan.args.eval_strategy != "no",
-        "eval_strategy",
-    ),
-    _inert_when(("sync_ref_model", "ref_model_"), lambda plan: plan.args.beta, "beta above 0"),
-)
+_RULES: tuple[Callable[[Plan], list[str]], ...] = (_many_steps, _few_tokens, _large_bonus, _inert)

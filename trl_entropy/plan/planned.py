@@ -1,28 +1,26 @@
 """A configuration read as a plan: parsed and checked for any number of processes, with no model and no GPU."""
 
-import contextlib
-import copy
-import io
 import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig
 
 from ..config import EntropyGRPOConfig
-from ..script.config_file import read_config
-from ..script.data import ColumnArguments
-from ..script.inputs import check_inputs
-from ..script.launch import refuse_unknown_arguments, split_arguments
-from ..script.mixture import Mixture
-from ..script.monitors import MonitorArguments, check_monitors
-from ..script.train import EntropyScriptArguments
+from ..script.arguments import Arguments, parse
+from ..script.data import column_names
+from ..script.inputs import check_inputs, check_installed
+from ..script.launch import split_arguments
+from ..script.model_check import check_tokenizer
+from ..script.monitors import heldout
+from ..script.splits import is_local, load_data
 
 
 class PlannedArguments(EntropyGRPOConfig):
@@ -46,21 +44,22 @@ class Plan:
 
     Attributes:
         path: the YAML file.
-        args, script, model: the groups of arguments.
+        args, model: groups of arguments.
         launcher: what the accelerate file says, and over it what is given to the launcher.
         processes: how many the plan is for.
         given: the keys that stand in the file or on the command line.
         warnings: what the arguments warned of.
+        refusals: why training would be refused on this machine, although the configuration is sound.
     """
 
     path: str
     args: EntropyGRPOConfig
-    script: EntropyScriptArguments
     model: ModelConfig
     launcher: Mapping[str, Any]
     processes: int
     given: frozenset[str]
     warnings: tuple[str, ...]
+    refusals: tuple[str, ...]
 
     @property
     def rollout(self) -> int:
@@ -78,78 +77,69 @@ class Plan:
         """Completions in one optimizer step, over all processes."""
         return self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.processes
 
-    @property
-    def sharded_by(self) -> str | None:
-        """`deepspeed` or `fsdp`, which keep float32 weights for the optimizer; `None` for neither."""
-        kind = str(self.launcher.get("distributed_type", "")).lower()
-        for name, argument in (("deepspeed", self.args.deepspeed), ("fsdp", self.args.fsdp)):
-            if name in kind or argument or self.launcher.get(f"use_{name}"):
-                return name
-        return None
 
-
-def read_plan(path: str, overrides: list[str] | None = None, processes: int | None = None) -> Plan:
+def read_plan(
+    path: str, overrides: list[str] | None = None, processes: int | None = None, elsewhere: bool = False
+) -> Plan:
     """Parse and check a YAML file as `trl-entropy grpo --config` does, for `processes` devices.
 
-    Whether vLLM is installed here does not matter: the run may be another machine's.
+    Data and tokenizer that lie on this machine are read, too; nothing is fetched.
 
     Args:
         path: the YAML file.
         overrides: further arguments, `["--siren_coef", "0.01"]`, those of the launcher included.
         processes: number of devices; by default `num_processes` of the overrides, of the file, or of the accelerate
             file that it names, else 1.
+        elsewhere: whether the run is another machine's. What is not installed here then goes into `refusals`.
 
     Raises:
         FileNotFoundError: when there is no such file.
         ValueError: when the configuration would be refused; the message is that of training.
     """
-    if not Path(path).is_file():
+    if not Path(path).expanduser().is_file():
         raise FileNotFoundError(f"{path} is not a file. Give the path of a YAML file.")
-    overrides = list(overrides or [])
-    content = read_config(path)
-    flags, words = split_arguments(["--config", path, *overrides])
+    flags, words = split_arguments(["--config", path, *(overrides or [])])
     launcher = _launcher(flags)
     launched = 1 if launcher.get("distributed_type") == "NO" else int(launcher.get("num_processes") or 1)
     planned = type("EntropyGRPOConfig", (PlannedArguments,), {"processes": processes or launched})
-    groups: Any = (
-        EntropyScriptArguments,
-        planned,
-        ModelConfig,
-        Mixture,
-        ColumnArguments,
-        MonitorArguments,
-    )
-    with warnings.catch_warnings(record=True) as caught, _quiet() as said, _environment():
+    with warnings.catch_warnings(record=True) as caught, _environment():
         warnings.simplefilter("always")
+        given = parse(words, planned)
         try:
-            script, args, model, mixture, columns, monitors, unknown = TrlParser(
-                groups, prog="trl-entropy doctor"
-            ).parse_args_and_config(words, return_remaining_strings=True)
-        except SystemExit as stop:
-            raise ValueError(said.getvalue().strip().splitlines()[-1].partition("error: ")[2]) from stop
-        refuse_unknown_arguments(unknown)
-        elsewhere = copy.copy(args)
-        elsewhere.use_vllm = False
-        try:
-            check_inputs(script, elsewhere, model, mixture, columns)
-            check_monitors(monitors, args.report_to)
-        except FileNotFoundError as error:
+            check_inputs(given)
+            _check_what_is_here(given)
+        except OSError as error:
             raise ValueError(str(error)) from error
-    given = set(content) | {word[2:].split("=")[0] for word in overrides if word.startswith("--")}
+        refusals = []
+        try:
+            check_installed(given)
+            if "DEEPSPEED" in str(launcher.get("distributed_type")) and find_spec("deepspeed") is None:
+                raise ValueError('DeepSpeed is not installed here: pip install ".[deepspeed]", or take fsdp2.')
+        except ValueError as error:
+            if not elsewhere:
+                raise
+            refusals.append(str(error))
     ours = tuple(str(w.message) for w in caught if "trl_entropy" in w.filename or "has no effect" in str(w.message))
-    return Plan(path, args, script, model, launcher, planned.processes, frozenset(given), ours)
+    names = given.given | {flag.removeprefix("--").partition("=")[0] for flag in flags}
+    return Plan(path, given.args, given.model, launcher, planned.processes, names, ours, tuple(refusals))
+
+
+def _check_what_is_here(given: Arguments) -> None:
+    benchmark = given.monitors.heldout_benchmark
+    if benchmark is not None and (benchmark == "countdown" or Path(benchmark).is_file()):
+        heldout(given.monitors, given.columns)
+    prompt, columns = None, []
+    if is_local(given):
+        train_split, _ = load_data(given)
+        prompt, columns = next(iter(train_split))["prompt"], column_names(train_split)
+    if Path(str(given.model.model_name_or_path)).is_dir():
+        check_tokenizer(given, prompt, columns)
 
 
 def _launcher(flags: list[str]) -> dict[str, Any]:
     given = {name: value or True for name, _, value in (flag.removeprefix("--").partition("=") for flag in flags)}
     file = given.get("config_file")
     return {**(yaml.safe_load(Path(file).read_text()) if isinstance(file, str) else {}), **given}
-
-
-@contextmanager
-def _quiet() -> Iterator[io.StringIO]:
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        yield said
 
 
 @contextmanager

@@ -1,126 +1,30 @@
-"""The settings of the papers, in one place: what `init` writes and what `doctor` compares with."""
+"""The settings that a run is compared with: those that its method was published with."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from dataclasses import MISSING, fields
+from typing import Any
+
+from ..config import EntropyGRPOConfig
+from ..methods import METHODS, Siren
 
 
-if TYPE_CHECKING:
-    from ..config import EntropyGRPOConfig  # `trl-entropy init` need not wait for torch and TRL
+# Arguments of TRL that a method's definition rests on; where the paper's settings do not name them, TRL's defaults
+_DEFINING = ("epsilon_high", "delta", "importance_sampling_level", "top_entropy_quantile", "entropy_coef")
 
 
-_SIREN_PAPER: Mapping[str, Any] = MappingProxyType(
-    {
-        "loss_type": "dr_grpo",
-        "scale_rewards": "none",
-        "epsilon": 0.2,
-        "beta": 0.0,
-        "temperature": 1.0,
-        "num_generations": 8,
-        "learning_rate": 1e-6,
-        "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": 5,
-        "weight_decay": 0.1,
-        "max_completion_length": 3072,
-        "generation_batch_size": 1024,
-        "optimizer steps a rollout": 16,
-    }
-)
-_COVARIANCE_PAPER: Mapping[str, Any] = MappingProxyType(
-    {
-        "loss_type": "dapo",
-        "scale_rewards": "group",
-        "beta": 0.0,
-        "temperature": 1.0,
-        "num_generations": 8,
-        "learning_rate": 5e-7,
-        "max_completion_length": 8192,
-        "generation_batch_size": 2048,
-        "optimizer steps a rollout": 8,
-    }
-)
-# What a run needs and the covariance methods' paper leaves open
-_COVARIANCE_OURS: Mapping[str, Any] = MappingProxyType({"lr_scheduler_type": "constant", "weight_decay": 0.0})
-_COVARIANCE_METHODS = ("clip_cov", "kl_cov")
-# method -> (source, settings)
-PUBLISHED: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "grpo": ("the baseline of SIREN, arXiv 2509.25133", _SIREN_PAPER),
-        "naive_bonus": ("the baseline of SIREN, arXiv 2509.25133", {**_SIREN_PAPER, "entropy_coef": 0.001}),
-        "siren": (
-            "SIREN, arXiv 2509.25133",
-            {**_SIREN_PAPER, "siren_coef": 0.005, "siren_top_p": 0.8, "siren_quantile": 0.8},
-        ),
-        "clip_cov": (
-            "Clip-Cov, arXiv 2505.22617",
-            {
-                **_COVARIANCE_PAPER,
-                "epsilon": 1.0,
-                "clip_cov_ratio": 2e-4,
-                "clip_cov_low": 1.0,
-                "clip_cov_high": 5.0,
-            },
-        ),
-        "kl_cov": ("KL-Cov, arXiv 2505.22617", {**_COVARIANCE_PAPER, "kl_cov_ratio": 2e-3, "kl_cov_coef": 1.0}),
-    }
-)
+def published_settings(args: EntropyGRPOConfig) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+    """Where the method that is on was published, its settings there, and where the authors' code has others.
 
-# What the methods are, beyond their numbers: a run that differs in one of these is not the paper's
-DEFINITION: Mapping[str, Any] = MappingProxyType(
-    {
-        "siren_nucleus": "inclusive",
-        "siren_penalty": "two_sided",
-        "siren_anchor": None,
-        "entropy_scope": "batch",
-        "kl_cov_clip": False,
-        "epsilon_high": None,
-        "delta": None,
-        "importance_sampling_level": "token",
-        "top_entropy_quantile": 1.0,
-        "entropy_coef": 0.0,
-        "use_adaptive_entropy": False,
-    }
-)
-# Where the authors' code takes another one
-AUTHORS_CODE: Mapping[str, Any] = MappingProxyType({"siren_nucleus": "exclusive", "entropy_scope": "micro_batch"})
-
-
-def published(method: str, billions: float = 7) -> tuple[str, dict[str, Any]]:
-    """Source and settings of a method's paper for a model of that many billion parameters.
-
-    The papers differ by size for the covariance methods alone: 32B takes a learning rate of 1e-6 and, for KL-Cov, a
-    ratio of 2e-4. Sizes up to 14B take the 7B settings; [`published_size`] says which.
-
-    Raises:
-        ValueError: for an unknown method; it lists the known ones.
-
-    Example:
-        >>> published("kl_cov", 32)[1]["kl_cov_ratio"]
-        0.0002
+    Of several methods it is the first. Plain GRPO and the naive bonus are the baselines of SIREN's paper.
     """
-    if method not in PUBLISHED:
-        raise ValueError(f"{method!r} is not a method; give one of {', '.join(PUBLISHED)}.")
-    source, settings = PUBLISHED[method]
-    large = {"learning_rate": 1e-6, "kl_cov_ratio": 2e-4} if published_size(method, billions) == 32 else {}
-    return source, {name: large.get(name, value) for name, value in settings.items()}
-
-
-def published_size(method: str, billions: float) -> int:
-    """The model size, in billions, whose published settings a model of this size takes: 7 or 32.
-
-    Example:
-        >>> published_size("kl_cov", 32), published_size("kl_cov", 14), published_size("siren", 32)
-        (32, 7, 7)
-    """
-    return 32 if method in _COVARIANCE_METHODS and billions > 20 else 7
-
-
-def ours(method: str) -> dict[str, Any]:
-    """Settings of a method's configuration that its paper leaves open, and we chose."""
-    return dict(_COVARIANCE_OURS) if method in _COVARIANCE_METHODS else {}
-
-
-def method_of(args: "EntropyGRPOConfig") -> str:
-    """The method's name: `siren`, `clip_cov`, `kl_cov`, `naive_bonus` or `grpo`; of two, SIREN."""
-    switches = {"siren": args.siren, "clip_cov": args.clip_cov, "kl_cov": args.kl_cov}
-    return next((name for name, on in switches.items() if on), "naive_bonus" if args.entropy_coef else "grpo")
+    on = [method for method in METHODS if method.is_on(args) and method.published]
+    method = on[0] if on else Siren
+    own = {field.name: field.default for field in fields(method.Arguments)}
+    default = {f.name: f.default for f in fields(EntropyGRPOConfig) if f.default is not MISSING}
+    settings = {name: default[name] for name in (*_DEFINING, *own, "entropy_scope")} | dict(method.published)
+    if not on:
+        settings = {name: value for name, value in settings.items() if name not in own and name != "entropy_scope"}
+        settings |= {"entropy_coef": 0.001 if args.entropy_coef else 0.0}
+    paper = f", arXiv {method.paper.id}" if method.paper else ""
+    name = method.name if on else f"the {'naive bonus' if args.entropy_coef else 'plain GRPO'} of {method.name}"
+    return f"{name}{paper}", settings, method.authors_code if on else {}

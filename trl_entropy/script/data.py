@@ -56,7 +56,7 @@ def check_dataset_arguments(
         FileNotFoundError: for a name that looks like a file and is none.
         ValueError: for a file of another format, or arguments that the built-in task does not take.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     if name == "countdown" and (config or streaming):
         raise ValueError("dataset_config and dataset_streaming have no effect on countdown, the built-in task.")
     if name != "countdown" and (path.is_file() or path.suffix in LOCAL_FORMATS):
@@ -80,7 +80,7 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
         FileNotFoundError, ValueError: as [`check_dataset_arguments`], or for a file that cannot be read as its format.
     """
     check_dataset_arguments(name, config, streaming)
-    path = Path(name)
+    path = Path(name).expanduser()
     if name == "countdown":
         from ..tasks.countdown import SPLITS, countdown_dataset
 
@@ -98,6 +98,11 @@ def load_splits(name: str, config: str | None = None, streaming: bool = False) -
     return load_dataset(name, name=config, streaming=streaming)
 
 
+def column_names(split: AnySplit) -> list[str]:
+    """The names of a split's columns; of a stream that does not tell them, those of its first row."""
+    return split.column_names or list(next(iter(split), ()))
+
+
 def pick_split(dataset: AnyDataset, split: str) -> AnySplit:
     """One split by name; an error names those that are there."""
     if split not in dataset:
@@ -112,7 +117,7 @@ def to_prompts(dataset: AnySplit, columns: ColumnArguments) -> AnySplit:
         ValueError: when a named column is missing, listing those that are there; for a split without a row; and, while
             a row is converted, for a reference answer that is null.
     """
-    names = dataset.column_names or list(next(iter(dataset), ()))
+    names = column_names(dataset)
     if not names or (isinstance(dataset, Dataset) and not len(dataset)):
         raise ValueError("the split holds no row: there is nothing to train on.")
     for argument in ("prompt_column", "solution_column"):

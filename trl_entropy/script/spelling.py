@@ -1,0 +1,21 @@
+"""The known word that a mistyped one is most like."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence with the known word that is most like this one, or nothing. Case, `-`, `_` and spaces count little.
+
+    Example:
+        >>> did_you_mean("drgrpo", ["grpo", "dr_grpo"]), did_you_mean("x", ["grpo"])
+        (" Did you mean 'dr_grpo'?", '')
+    """
+    names = {plain(name): name for name in known}
+    close = difflib.get_close_matches(plain(word), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
+
+
+def plain(word: str) -> str:
+    """A word in lower case, letters and digits only: `KL-Cov` and `kl_cov` are one."""
+    return "".join(letter for letter in word.lower() if letter.isalnum())

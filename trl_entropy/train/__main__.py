@@ -1,0 +1,6 @@
+"""`python -m trl_entropy.train`."""
+
+from . import main
+
+
+main()
