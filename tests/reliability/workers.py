@@ -70,7 +70,7 @@ class MortalTrainer(EntropyGRPOTrainer):
 
     def _save_checkpoint(self, model, trial):
         if self._dies("saving, all but the seal"):
-            checkpoints.seal = lambda folder: die()
+            checkpoints.seal = lambda *_, **__: die()
         super()._save_checkpoint(model, trial)
 
 
