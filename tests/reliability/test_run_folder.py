@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ from trl_entropy.reliability.run_folder import (
 )
 
 
+_kept = ExitStack()
+
+
 @contextmanager
 def child(work: Callable[[], None]) -> Iterator[int]:
     """A process that does `work` and then waits to be killed; its id."""
@@ -34,8 +38,11 @@ def child(work: Callable[[], None]) -> Iterator[int]:
             work()
             os.write(told, b"x")
             time.sleep(60)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
+    os.close(told)  # so that the read ends if the child dies
     try:
         assert os.read(ready, 1) == b"x"
         yield pid
@@ -45,7 +52,7 @@ def child(work: Callable[[], None]) -> Iterator[int]:
 
 
 def hold(folder: Path, run: RunId) -> None:
-    locked(folder).__enter__()
+    _kept.enter_context(locked(folder))
     own(folder, run)
     assert owner_of(folder) == run  # reading the file again does not give up its lock
     assert newest_complete(folder) == (None, {})

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +194,8 @@ def make_way(folder: str | os.PathLike, run: RunId) -> Path | None:
         return None
     place = folder.parent / EARLIER / (maker.id or "unknown")
     place.mkdir(parents=True, exist_ok=True)
-    number, target = 1, place / folder.name
-    while target.exists():
-        number, target = number + 1, place / f"{folder.name}.{number}"
-    return folder.rename(target)
+    names = chain([folder.name], (f"{folder.name}.{number}" for number in count(2)))
+    return folder.rename(next(place / name for name in names if not (place / name).exists()))
 
 
 def rotate(run_folder: str | os.PathLike, run: RunId, limit: int | None, keep: tuple[str | None, ...]) -> None:
