@@ -4,6 +4,7 @@ import json
 
 from trl_entropy.durable import append_lines
 from trl_entropy.reliability.log_files import LOG_FILES, make_room
+from trl_entropy.runlog.folder import candidates
 
 
 def rows(path):
@@ -34,6 +35,7 @@ def test_a_resumed_run_moves_the_later_steps_away(tmp_path):
         abandoned = path.with_stem(path.stem + ".abandoned").read_text(encoding="utf-8").split("\n")
         assert [json.loads(line)["step"] for line in abandoned[:2]] == [3, 4]
         assert abandoned[2:] == ['{"step": 5, "te', ""]
+    assert candidates(tmp_path) == [[tmp_path / "metrics.jsonl"]]  # a reader takes nothing that was abandoned
     append_lines(tmp_path / LOG_FILES[0], ['{"step": 3}', '{"step": 4}', '{"step": 5}'])
     make_room(tmp_path, 3)  # once more, with nothing of the first time gone
     assert rows(tmp_path / LOG_FILES[0]) == [1, 2, 3]

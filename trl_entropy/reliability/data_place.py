@@ -39,7 +39,7 @@ class DataPlace(TrainerCallback):
 
     def __init__(self):
         self.epoch, self.batches = -1, 0
-        self.in_stream = (0, 0)
+        self.in_stream: tuple[int, int] = (0, 0)
         self.sampler: Sampler | None = None
         self._skipped = 0
 
