@@ -29,7 +29,7 @@ MAY_TOUCH_TRL = {
     "lm_head",
     "methods/kl_cov",
     "plan/planned",
-    "reliability/faults",
+    "reliability/resumption",
     "script/arguments",
     "script/launch",
     "script/mixture",

@@ -1,6 +1,8 @@
 """A run killed at any moment goes on, from its newest complete checkpoint, as if nothing had happened."""
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,53 @@ def test_one_of_two_processes_is_killed(processes: Processes, tmp_path: Path, ra
         same(here, there, 4)
 
 
+@pytest.mark.parametrize("data", ["in memory", "stream"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_killed_after_the_first_epoch_is_uninterrupted(processes: Processes, tmp_path: Path, data, count):
+    """From the end of an epoch, and from within one: checkpoint-6 is that on one process."""
+    arguments = {**METHODS, "max_steps": 8}
+    whole = processes.run(RUN, count, folder=str(tmp_path / "whole"), arguments=arguments, data=data)
+    for step, newest in ((5, 4), (7, 6)):
+        job = {"folder": str(tmp_path / str(step)), "arguments": arguments, "data": data}
+        kill = {"at": "between micro-batches", "step": step}
+        assert processes.start(RUN, count, kill=kill, **job)[0].code == -9
+        resumed = processes.run(RUN, count, resume=True, **job)
+        for here, there in zip(resumed, whole, strict=True):
+            assert here["world_size"] == count
+            same(here, there, newest)
+
+
+def test_another_number_of_processes_is_said(processes: Processes, tmp_path: Path):
+    processes.run(RUN, 2, folder=str(tmp_path), arguments={**METHODS, "max_steps": 2})
+    (rank,) = processes.start(RUN, folder=str(tmp_path), arguments=METHODS, resume=True)
+    assert rank.code == 0, rank.output
+    assert "processes=2, this run has 1" in rank.output
+
+
+def test_two_runs_at_once_in_one_folder(processes: Processes, uninterrupted, tmp_path: Path):
+    """The second, on two processes, is refused on both; the first does not notice."""
+    folder, second = str(tmp_path / "run"), {}
+
+    def start():
+        while not (tmp_path / "run" / "checkpoint-2").exists():
+            time.sleep(0.05)
+        second["ranks"] = other.start(RUN, 2, folder=folder, arguments=METHODS)
+        (tmp_path / "run" / "go").touch()
+
+    other = Processes(tmp_path / "jobs")
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        (first,) = processes.run(RUN, folder=folder, arguments=METHODS, wait_at=3)
+        thread.join()
+    finally:
+        other.close()
+    same(first, uninterrupted, 0)
+    for rank in second["ranks"]:
+        assert rank.code == 1
+        assert "FolderInUseError" in rank.output
+
+
 def test_a_named_half_written_checkpoint_is_refused_with_the_way_out(processes: Processes, uninterrupted, tmp_path):
     shutil.copytree(uninterrupted["folder"], tmp_path / "run")
     checkpoint = tmp_path / "run" / "checkpoint-6"
@@ -89,7 +138,7 @@ def test_a_checkpoint_inside_a_generation_says_so(processes: Processes, tmp_path
     processes.run(RUN, folder=str(tmp_path), arguments={**arguments, "max_steps": 3})
     (rank,) = processes.start(RUN, folder=str(tmp_path), arguments=arguments, resume="true")
     assert rank.code == 0, rank.output
-    assert "checkpoint-3 lies inside a generation" in rank.output
+    assert "it lies inside a generation" in rank.output
     assert "save at multiples of 2 steps" in rank.output
 
 

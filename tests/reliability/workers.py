@@ -7,14 +7,16 @@ import os
 import resource
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset, IterableDataset
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from tests.conftest import vowel_reward
-from tests.distributed.workers import make_trainer, record
+from tests.distributed.workers import PROMPTS, make_trainer, record
 from trl_entropy import EntropyGRPOTrainer
 from trl_entropy.reliability import checkpoints
 
@@ -36,6 +38,13 @@ ALIGNED = {
 }
 
 
+# Four prompts: a pass over them is four optimizer steps on one process, two on two
+DATA = {
+    "in memory": lambda: Dataset.from_dict({"prompt": PROMPTS}),
+    "stream": lambda: IterableDataset.from_generator(lambda: ({"prompt": prompt} for prompt in PROMPTS)),
+}
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -44,6 +53,10 @@ class MortalTrainer(EntropyGRPOTrainer):
     """Dies of SIGKILL at `kill["at"]` of optimizer step `kill["step"]` (counted from 0), on process `kill["rank"]`."""
 
     kill: dict[str, Any] | None = None
+    data: Dataset | IterableDataset | None = None  # in place of the usual one
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{**kwargs, "train_dataset": self.data or kwargs["train_dataset"]})
 
     def _dies(self, at: str) -> bool:
         wanted = self.kill or {}
@@ -70,7 +83,7 @@ class MortalTrainer(EntropyGRPOTrainer):
 
     def _save_checkpoint(self, model, trial):
         if self._dies("saving, all but the seal"):
-            checkpoints.seal = lambda folder: die()
+            checkpoints.seal = lambda *_, **__: die()
         super()._save_checkpoint(model, trial)
 
 
@@ -79,10 +92,24 @@ def state_of(trainer) -> dict[str, Any]:
     return {**vars(trainer._entropy_state), "parts": {part.key: vars(part.state) for part in trainer.methods}}
 
 
+class Waits(TrainerCallback):
+    """Holds a run at the end of a step until somebody has written `go` into its folder."""
+
+    def __init__(self, step: int, folder: str):
+        self.step, self.go = step, Path(folder) / "go"
+
+    def on_step_end(self, args, state, control, **kwargs):
+        while state.global_step == self.step and not self.go.exists():
+            time.sleep(0.05)
+
+
 def run(payload: dict[str, Any]) -> dict[str, Any]:
     """Train, perhaps resume, perhaps die."""
+    MortalTrainer.data = DATA[payload["data"]]() if "data" in payload else None
     trainer = make_trainer(payload, MortalTrainer, **ALIGNED)
     trainer.kill = payload.get("kill")
+    if "wait_at" in payload:
+        trainer.add_callback(Waits(payload["wait_at"], payload["folder"]))
     trainer.train(resume_from_checkpoint=payload.get("resume"))
     return {
         **record(trainer),

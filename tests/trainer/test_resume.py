@@ -2,15 +2,22 @@
 
 import json
 import math
+import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset, IterableDataset
+from transformers import Trainer
 from trl import GRPOTrainer
 
+from tests.reliability.test_run_folder import child, hold
 from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
-from trl_entropy.reliability.checkpoints import flaw
+from trl_entropy.reliability.checkpoints import EARLIER, SEAL, IncompleteCheckpointError, flaw, run_that_saved
 from trl_entropy.reliability.reward_watch import RewardError
+from trl_entropy.reliability.run_folder import FolderInUseError, new_run, owner_of
 from trl_entropy.step.state import STATE_FILE, EntropyState
 
 
@@ -90,6 +97,7 @@ def test_the_state_is_saved_with_the_model_alone(arguments, dataset, caplog):
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert resumed.methods[0].state.anchor == first.methods[0].state.anchor
     assert "holds no entropy state" not in caplog.text
+    assert "it holds the model alone (save_only_model)" in caplog.text
 
 
 @pytest.mark.parametrize("half_written", ['{"half": ', '{"figures": [{"name": "x"}]}'])
@@ -183,3 +191,232 @@ def test_clip_cov_leaves_alone_what_two_sided_clipping_silences(arguments, datas
     method.select = lambda *args: chosen.append(found := select_tokens(*args)) or found
     step_gradient(trainer, select(trainer, batch), 1)
     assert chosen and not chosen[0]["selected"].any()
+
+
+# --- "as if nothing had happened": a pass over four prompts is four optimizer steps, two generations ----------------
+
+PROMPTS = ["a b", "c d e", "f g", "h i j k"]
+METHODS = {"siren_coef": 0.5, "clip_cov_ratio": 0.1, "clip_cov_low": 0.01, "clip_cov_high": 9.0, **SAVING}
+
+
+def in_memory():
+    return Dataset.from_dict({"prompt": PROMPTS})
+
+
+def stream():
+    return IterableDataset.from_generator(lambda: ({"prompt": prompt} for prompt in PROMPTS))
+
+
+def weights(trainer) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+def figures(trainer) -> list[dict]:
+    times = ("step_time", "train_", "sampling/")
+    return [
+        {key: value for key, value in row.items() if not key.startswith(times)}
+        for row in trainer.state.log_history
+        if "loss" in row
+    ]
+
+
+def logged(folder: str | Path, name: str = "metrics.jsonl") -> list[int]:
+    lines = (Path(folder) / name).read_text(encoding="utf-8").splitlines()
+    return [row["step"] for row in map(json.loads, lines) if "train_runtime" not in row]
+
+
+@pytest.mark.parametrize("data", [in_memory, stream])
+def test_resumed_after_the_first_epoch_is_uninterrupted(data, arguments, tmp_path):
+    """At the end of the first pass, and within the second."""
+    whole = make_trainer(arguments(**METHODS, max_steps=8), data())
+    whole.train()
+    for step in (4, 6):
+        folder = tmp_path / str(step)
+        shutil.copytree(Path(whole.args.output_dir) / f"checkpoint-{step}", folder / f"checkpoint-{step}")
+        resumed = make_trainer(arguments(**METHODS, max_steps=8, output_dir=str(folder)), data())
+        resumed.train(resume_from_checkpoint=True)
+        assert torch.equal(weights(resumed), weights(whole)), step
+        assert figures(resumed) == figures(whole), step
+
+
+def test_the_same_trainer_resumes_exactly_after_it_failed(arguments, tmp_path):
+    """In the middle of a generation: neither its completions nor its count of batches are taken over."""
+    given = {**METHODS, "max_steps": 4, "gradient_accumulation_steps": 1}
+    whole = make_trainer(arguments(**given, output_dir=str(tmp_path / "whole")), in_memory())
+    whole.train()
+    trainer = make_trainer(arguments(**given), in_memory())
+    step = trainer.training_step
+    count = []
+
+    def failing(*args):
+        count.append(1)
+        if len(count) == 4:
+            raise KeyError("once")
+        return step(*args)
+
+    trainer.training_step = failing
+    with pytest.raises(KeyError):
+        trainer.train()
+    trainer.train(resume_from_checkpoint=True)
+    assert torch.equal(weights(trainer), weights(whole))
+
+
+def test_a_stream_whose_place_is_unknown_is_said(arguments, tmp_path, caplog):
+    first = make_trainer(arguments(**METHODS, max_steps=2), stream())
+    first.train()
+    checkpoint = Path(first.args.output_dir) / "checkpoint-2"
+    content = json.loads((checkpoint / SEAL).read_text())
+    del content["place"]
+    (checkpoint / SEAL).write_text(json.dumps(content))
+    make_trainer(arguments(**METHODS, max_steps=3), stream()).train(resume_from_checkpoint=str(checkpoint))
+    assert "how often its stream had ended" in caplog.text
+
+
+def test_whether_a_resume_is_exact_is_counted_in_batches_of_the_epoch(arguments, caplog):
+    """Three batches a generation, two an update: an epoch of three batches has two updates, and ends a generation."""
+    given = {
+        "siren_coef": 0.5, "per_device_train_batch_size": 4, "steps_per_generation": 3,
+        "gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 1,
+    }  # fmt: skip
+    data = Dataset.from_dict({"prompt": PROMPTS[:3]})
+    trainer = make_trainer(arguments(**given, max_steps=3), data)
+    trainer.train()
+    run = Path(trainer.args.output_dir)
+    for step, inside in ((2, False), (3, True)):
+        caplog.clear()
+        make_trainer(arguments(**given, max_steps=step + 1), data).train(
+            resume_from_checkpoint=str(run / f"checkpoint-{step}")
+        )
+        assert ("it lies inside a generation" in caplog.text) == inside, step
+
+
+def test_other_settings_of_the_split_and_ignored_data_are_said(arguments, caplog):
+    first = make_trainer(arguments(**METHODS, max_steps=2), in_memory())
+    first.train()
+    checkpoint = Path(first.args.output_dir) / "checkpoint-2"
+    content = json.loads((checkpoint / SEAL).read_text())
+    content["split"]["processes"] = 2
+    (checkpoint / SEAL).write_text(json.dumps(content))
+    other = arguments(**METHODS, max_steps=3, num_iterations=2, ignore_data_skip=True)
+    make_trainer(other, in_memory()).train(resume_from_checkpoint=str(checkpoint))
+    for reason in ("processes=2, this run has 1", "num_iterations=1, this run has 2", "ignore_data_skip=True"):
+        assert reason in caplog.text
+    assert "seed" not in caplog.text
+
+
+# --- damaged and foreign checkpoints --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "one bit"])
+def test_damaged_weights_cost_two_steps_and_not_the_run(damage, arguments, dataset, caplog):
+    first = make_trainer(arguments(**METHODS, max_steps=4), dataset)
+    first.train()
+    file = Path(first.args.output_dir) / "checkpoint-4" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5:] = bytes([content[-5] ^ 1, *content[-4:]]) if damage == "one bit" else bytes(5)
+    content = content if damage == "one bit" else bytearray(len(content))
+    file.write_bytes(content)
+    resumed = make_trainer(arguments(**METHODS, max_steps=5), dataset)
+    with pytest.raises(IncompleteCheckpointError, match=r"model\.safetensors is damaged"):
+        resumed.train(resume_from_checkpoint=str(file.parent))
+    resumed.train(resume_from_checkpoint=True)
+    assert f"{file.parent} is not used: model.safetensors is damaged" in caplog.text
+    assert "checkpoint-2" in caplog.text
+    assert logged(resumed.args.output_dir) == [1, 2, 3, 4, 5]
+    assert flaw(file.parent) is None  # saved again
+    assert not (file.parent.parent / EARLIER).exists()
+
+
+def test_a_fresh_run_in_an_old_folder_is_the_one_that_is_resumed(arguments, dataset, caplog):
+    run = Path(make_trainer(arguments(**METHODS), dataset).args.output_dir)
+    make_trainer(arguments(**METHODS, max_steps=4), dataset).train()
+    first = owner_of(run)
+    assert first == run_that_saved(run / "checkpoint-4")
+    assert not caplog.records
+    make_trainer(arguments(**METHODS, max_steps=2), dataset).train()  # and is killed
+    second = owner_of(run)
+    assert second is not None
+    assert second.id != first.id
+    assert f"{first}, which is not running and not part of {second}: checkpoint-2, checkpoint-4." in caplog.text
+    assert flaw(run / EARLIER / first.id / "checkpoint-2") is None
+    caplog.clear()
+    third = make_trainer(arguments(**METHODS, max_steps=3), dataset)
+    third.train(resume_from_checkpoint=True)
+    assert f"checkpoint-4 is not used: it was saved by {first}" in caplog.text
+    assert owner_of(run) == second
+    assert logged(run) == [1, 2, 3]
+    assert logged(run, "metrics-1.jsonl") == [1, 2, 3, 4]
+
+
+def test_a_fresh_run_without_a_checkpoint_is_not_taken_for_the_old_one(arguments, dataset):
+    run = make_trainer(arguments(**METHODS, max_steps=2), dataset)
+    run.train()
+    make_trainer(arguments(siren_coef=0.5, max_steps=1), dataset).train()
+    with pytest.raises(IncompleteCheckpointError, match="checkpoint-2: it was saved by run"):
+        make_trainer(arguments(**METHODS), dataset).train(resume_from_checkpoint=True)
+    checkpoint = f"{run.args.output_dir}/checkpoint-2"
+    make_trainer(arguments(**METHODS, max_steps=3), dataset).train(resume_from_checkpoint=checkpoint)  # by name
+
+
+def test_back_to_an_earlier_checkpoint_is_a_branch(arguments, dataset):
+    """Its logs end where it ends, its newest is its own, and what it leaves behind is kept."""
+    kept = {**METHODS, "log_token_map": 1, "log_token_map_steps": 1, "log_entropy_dynamics": True}
+    first = make_trainer(arguments(**kept, log_entropy_dynamics_steps=1, max_steps=6), dataset)
+    first.train()
+    run = Path(first.args.output_dir)
+    branch = make_trainer(arguments(**kept, log_entropy_dynamics_steps=1, max_steps=3), dataset)
+    branch.train(resume_from_checkpoint=str(run / "checkpoint-2"))
+    for name in ("metrics", "token_map", "entropy_dynamics"):
+        assert logged(run, f"{name}.jsonl") == [1, 2, 3]
+        assert logged(run, f"{name}.abandoned.jsonl") == [3, 4, 5, 6]
+    again = make_trainer(arguments(**kept, log_entropy_dynamics_steps=1, max_steps=4), dataset)
+    again.train(resume_from_checkpoint=True)
+    assert logged(run) == [1, 2, 3, 4]  # from checkpoint-2, not from the abandoned 6
+    assert run_that_saved(run / "checkpoint-4").id == owner_of(run).id
+    assert run_that_saved(run / "checkpoint-6").id == run_that_saved(run / "checkpoint-2").id != owner_of(run).id
+    assert flaw(run / EARLIER / run_that_saved(run / "checkpoint-6").id / "checkpoint-4") is None
+
+
+def test_resumed_in_another_folder_the_logs_there_are_not_its_own(arguments, dataset, tmp_path):
+    first = make_trainer(arguments(**METHODS, max_steps=2), dataset)
+    first.train()
+    other = arguments(**METHODS, max_steps=3, output_dir=str(tmp_path / "other"))
+    make_trainer(other, dataset).train()
+    make_trainer(other, dataset).train(resume_from_checkpoint=f"{first.args.output_dir}/checkpoint-2")
+    assert logged(tmp_path / "other") == [3]
+    assert logged(tmp_path / "other", "metrics-1.jsonl") == [1, 2, 3]
+
+
+def test_a_second_run_is_refused_while_the_first_lives(arguments, dataset):
+    trainer = make_trainer(arguments(**METHODS, max_steps=2), dataset)
+    run, owner = Path(trainer.args.output_dir), new_run()
+    with child(lambda: hold(run, owner)) as pid:
+        with pytest.raises(FolderInUseError, match=f"run {owner.id} .* process {pid} on "):
+            trainer.train()
+        assert [path.name for path in run.iterdir()] == ["_run_owner.json"]
+        os.kill(pid, signal.SIGCONT)  # it still lives
+    trainer.train()
+
+
+def test_the_newest_stays_beside_the_best(arguments, dataset):
+    """With a limit of 1 transformers itself deletes the newest at the end."""
+    given = {**METHODS, "save_steps": 1, "save_total_limit": 1, "max_steps": 3}
+    given |= {
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "best",
+        "greater_is_better": True,
+    }
+    trainer = make_trainer(arguments(**given, per_device_eval_batch_size=4), dataset, eval_dataset=dataset.select([0]))
+    trainer._evaluate = lambda *_, **__: {"eval_best": -trainer.state.global_step}  # the first is the best
+    trainer.train()
+    left = sorted(path.name for path in Path(trainer.args.output_dir).glob("checkpoint-*"))
+    assert left == ["checkpoint-1", "checkpoint-3"]
+    assert trainer.args.save_total_limit == 1
+
+
+def test_canary_methods_of_transformers():
+    """Where the place in a stream is restored, and where the newest checkpoint is kept."""
+    for name in ("_init_training_state", "_finalize_training"):
+        assert callable(getattr(Trainer, name))

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from ..durable import append_lines
 from ..functional.dynamics import LOGP_EDGES, dynamics_terms, entropy_drivers
+from ..reliability.beside_training import beside_training
+from ..reliability.log_files import DYNAMICS_FILE
 from ..step.observer import Observer
-from .run_log import set_aside
 
 
-FILE_NAME = "entropy_dynamics.jsonl"
 _ROW_KEYS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
 
 # (rows) -> log-probabilities and entropies of the completion tokens, (B, T) each
@@ -54,7 +55,7 @@ class EntropyDynamicsCallback(Observer, TrainerCallback):
             if value < 1:
                 raise ValueError(f"{name} is {value}: give a whole number of at least 1.")
         self.measure, self.log = measure, log
-        self.path = Path(output_dir) / FILE_NAME
+        self.path = Path(output_dir) / DYNAMICS_FILE
         self.every, self.sequences = every, sequences
         self._rows: dict[str, torch.Tensor] | None = None
         self._before: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -95,11 +96,8 @@ class EntropyDynamicsCallback(Observer, TrainerCallback):
         self._rows = self._before = None
         self.log({f"dynamics/{key}": figures[key] for key in ("covariance", "state_covariance", "entropy_change")})
         if state.is_world_process_zero:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if state.global_step == 0:
-                set_aside(self.path)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step + 1, **figures}) + "\n")
+            with beside_training(DYNAMICS_FILE):
+                append_lines(self.path, [json.dumps({"step": state.global_step + 1, **figures})])
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from ..law.points import law_of_run
 from ..plots.curves import plot_metric
 from ..plots.law_picture import LawLine, plot_law
 from ..plots.style import METHODS, paper_style, series_style
+from ..reliability.beside_training import beside_training
 from ..runlog.groups import group_runs
 from ..runlog.records import Run, RunLogError, collect
 from .run_log import method_of
@@ -57,9 +58,10 @@ class FigureCallback(TrainerCallback):
         if not state.is_world_process_zero or not due or state.global_step == self._drawn:
             return
         self._drawn = state.global_step
-        images = draw_figures(state.log_history, method_of(args), Path(str(args.output_dir)))
-        for name, image in images.items():
-            self._send(list(args.report_to or ()), f"figures/{name}", image, state.global_step)
+        with beside_training("a picture for the trackers"):
+            images = draw_figures(state.log_history, method_of(args), Path(str(args.output_dir)))
+            for name, image in images.items():
+                self._send(list(args.report_to or ()), f"figures/{name}", image, state.global_step)
 
     def _send(self, trackers: list[str], name: str, image: np.ndarray, step: int) -> None:
         if "tensorboard" in trackers:

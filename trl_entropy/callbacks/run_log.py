@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from ..durable import append_lines, write_whole
 from ..methods import METHODS
+from ..reliability.beside_training import beside_training
+from ..reliability.log_files import METRICS_FILE, make_room
 
 
 SETTINGS_FILE = "settings.json"
-METRICS_FILE = "metrics.jsonl"
 _PACKAGES = ("trl-entropy", "trl", "transformers", "torch")
 
 
@@ -26,7 +27,8 @@ class RunLogCallback(TrainerCallback):
     """Write `settings.json` when training begins and append every log to `metrics.jsonl`.
 
     TRL leaves its log only in checkpoints. With these two files `trl-entropy report` draws a run that is still
-    training, or was killed. What an earlier run left in the folder is set aside, not overwritten.
+    training, or was killed. What an earlier run left in the folder is set aside, and of a run that resumes the steps
+    after that, as [`log_files`][trl_entropy.reliability.log_files] says. A file that cannot be written ends no run.
 
     [`EntropyGRPOTrainer`] adds it by itself; add it to another trainer with `add_callback(RunLogCallback())`.
     """
@@ -40,7 +42,6 @@ class RunLogCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(self.folder or args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         settings = {
             "method": method_of(args),
             "methods": self.methods,
@@ -49,23 +50,18 @@ class RunLogCallback(TrainerCallback):
             "arguments": changed_arguments(args),
             "versions": {name: version(name) for name in _PACKAGES},
         }
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1, default=str) + "\n", encoding="utf-8")
-        if state.global_step == 0:
-            set_aside(folder / METRICS_FILE)
+        with beside_training(SETTINGS_FILE):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=1, default=str) + "\n")
+        with beside_training("the logs in the run's folder"):
+            make_room(folder, state.global_step)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Append one line: the step and its figures; a figure that is not finite is null."""
         if state.is_world_process_zero and logs:
             line = {"step": state.global_step} | {key: _plain(value) for key, value in logs.items()}
-            with (Path(self.folder or args.output_dir) / METRICS_FILE).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, default=str) + "\n")
-
-
-def set_aside(path: Path) -> None:
-    """Make room for a fresh run's file in an old folder: `metrics.jsonl` becomes `metrics-1.jsonl`, and so on."""
-    if path.exists():
-        number = next(n for n in count(1) if not path.with_stem(f"{path.stem}-{n}").exists())
-        path.rename(path.with_stem(f"{path.stem}-{number}"))
+            with beside_training(METRICS_FILE):
+                append_lines(Path(self.folder or args.output_dir) / METRICS_FILE, [json.dumps(line, default=str)])
 
 
 def method_of(args: Any) -> str:

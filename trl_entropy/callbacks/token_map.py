@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from ..durable import append_lines
 from ..functional.covariance import token_covariance
 from ..methods import Micro
+from ..reliability.beside_training import beside_training
+from ..reliability.log_files import TOKEN_MAP_FILE
 from ..step.observer import Observer
-from .run_log import method_of, set_aside
-
-
-FILE_NAME = "token_map.jsonl"
+from .run_log import method_of
 
 
 class TokenMapRecorder(Observer):
@@ -56,7 +56,7 @@ class TokenMapRecorder(Observer):
         ):
             if value < 1:
                 raise ValueError(f"{name} is {value}: give a whole number of at least 1.")
-        self.path = Path(output_dir) / FILE_NAME
+        self.path = Path(output_dir) / TOKEN_MAP_FILE
         self.completions, self.every, self.max_tokens = completions, every, max_tokens
         self.decode, self.method = decode, method
         self._step, self._taken = -1, 0
@@ -110,8 +110,6 @@ class TokenMapRecorder(Observer):
             return 0
         if step != self._step:
             self._step, self._taken = step, 0
-            if step == 1:
-                set_aside(self.path)
         count = min(self.completions - self._taken, completion_ids.size(0))
         wide = advantages.unsqueeze(-1) if advantages.dim() == 1 else advantages
         floats = {
@@ -122,20 +120,20 @@ class TokenMapRecorder(Observer):
             **{name: mark for name, mark in marks.items() if mark.dtype != torch.bool},
         }
         marks = {name: mark for name, mark in marks.items() if mark.dtype == torch.bool}
-        lines = [
-            json.dumps(
-                self._row(step, i, prompt_ids, prompt_mask, completion_ids, mask.bool(), floats, marks),
-                ensure_ascii=False,
-                allow_nan=False,
-                separators=(",", ":"),
-            )
-            for i in range(count)
-        ]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-        self._taken += count
-        return count
+        with beside_training(TOKEN_MAP_FILE):
+            lines = [
+                json.dumps(
+                    self._row(step, i, prompt_ids, prompt_mask, completion_ids, mask.bool(), floats, marks),
+                    ensure_ascii=False,
+                    allow_nan=False,
+                    separators=(",", ":"),
+                )
+                for i in range(count)
+            ]
+            append_lines(self.path, lines)
+            self._taken += count
+            return count
+        return 0
 
     def _row(self, step, i, prompt_ids, prompt_mask, completion_ids, mask, floats, marks) -> dict[str, Any]:
         counted = mask[i].nonzero().squeeze(-1)

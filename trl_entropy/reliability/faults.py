@@ -12,44 +12,32 @@ the exception: the process that could not write stops, and the launcher ends the
 | twenty such steps in a row | [`NonFiniteError`]: the weights are still good |
 | the loss is not finite under DeepSpeed, which steps inside `backward` | [`NonFiniteError`] before that |
 | a checkpoint cannot be written | [`SaveError`]; what was written of it is removed, older ones stay |
+| a log, a picture or the card cannot be written | one warning; training goes on |
 """
 
 import logging
 import math
-import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list
-from transformers import TrainerCallback, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from accelerate.utils import DistributedType
+from transformers import TrainerCallback
 
-from ..config import EntropyGRPOConfig
+from ..errors import TrlEntropyError
 from ..step.state import EntropyState
-from . import checkpoints
+from .all_processes import all_true
+from .beside_training import beside_training
+from .resumption import Resumption
 from .reward_watch import RewardError, watched
 
-
-if TYPE_CHECKING:
-    from trl import GRPOTrainer as _Base
-else:
-    _Base = object
 
 logger = logging.getLogger(__name__)
 
 SKIPS_IN_A_ROW = 20
 
 
-class NonFiniteError(FloatingPointError):
+class NonFiniteError(TrlEntropyError, FloatingPointError):
     """A loss or gradient is NaN or infinite, and leaving the update out is impossible or no longer helps."""
-
-
-def all_true(accelerator: Accelerator, here: bool) -> bool:
-    """Whether `here` holds on every process: one number a process."""
-    failures = torch.tensor(float(not here), device=accelerator.device)
-    return cast(torch.Tensor, accelerator.reduce(failures, reduction="sum")).item() == 0
 
 
 def finite_gradients(model: torch.nn.Module) -> bool:
@@ -129,7 +117,7 @@ def _check_deepspeed_step(engine: Any, step: int) -> None:
         )
 
 
-class FaultTolerance(_Base):
+class FaultTolerance(Resumption):
     """The trainer's methods that meet the faults above. Nothing changes in a step without a fault."""
 
     _entropy_state: EntropyState
@@ -191,82 +179,6 @@ class FaultTolerance(_Base):
             self._metrics[mode]["faults/unscored_completions"].append(unscored)
         return rewards
 
-    def _save_checkpoint(self, model, trial):
-        folder = os.path.join(self._get_output_dir(trial=trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        if self.args.should_save:
-            checkpoints.unseal(folder)
-        self.accelerator.wait_for_everyone()
-        try:
-            with checkpoints.rotation_postponed():
-                super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            self._finish_checkpoint(folder)
-        except Exception as error:
-            if self.args.should_save:
-                raise checkpoints.abandon(folder, error) from error
-            raise
-        if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=os.path.dirname(folder),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-
-    def _finish_checkpoint(self, folder):
-        """All processes have written their files."""
-        if self.args.should_save:
-            checkpoints.seal(folder)
-
-    def _push_from_checkpoint(self, checkpoint_folder):
-        self.accelerator.wait_for_everyone()
-        self._finish_checkpoint(checkpoint_folder)  # what is pushed must be complete, too
-        try:
-            super()._push_from_checkpoint(checkpoint_folder)
-        except Exception as error:  # the checkpoint is complete: no push is worth losing it, or the run
-            logger.warning(f"{checkpoint_folder} is saved, but pushing it failed ({type(error).__name__}: {error}).")
-
-    def train(self, resume_from_checkpoint=None, *args, **kwargs):
-        if resume_from_checkpoint:
-            resume_from_checkpoint = self._sound_checkpoint(resume_from_checkpoint)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
-
-    def _sound_checkpoint(self, wanted: str | bool) -> str:
-        """The checkpoint to resume from: the one named, or with `True` the newest complete one."""
-        run = str(self.args.output_dir)
-        newest = str(wanted).lower() == "true"
-        answer: list[Any] = [None]
-        if self.accelerator.is_main_process:
-            answer = [checkpoints.newest_complete(run) if newest else (str(wanted), {})]
-        path, flaws = broadcast_object_list(answer)[0]
-        if newest:
-            for skipped, problem in flaws.items():
-                logger.warning(f"{skipped} is not used: {problem}.")
-            if path is None:
-                raise checkpoints.IncompleteCheckpointError(
-                    f"resume_from_checkpoint=True: {run} holds no complete checkpoint"
-                    + (f" ({'; '.join(flaws)} are not)." if flaws else ".")
-                    + " Start without resume_from_checkpoint, or name one elsewhere."
-                )
-            logger.warning(f"Resuming from {path}.") if flaws else logger.info(f"Resuming from {path}.")
-        problem = checkpoints.flaw(path)
-        if not all_true(self.accelerator, problem is None):
-            other, _ = checkpoints.newest_complete(os.path.dirname(os.path.abspath(path)))
-            raise checkpoints.IncompleteCheckpointError(
-                f"{path} cannot be resumed from: {problem or 'another process finds it damaged'}. The newest complete "
-                f"checkpoint beside it is {other or 'none'}."
-            )
-        self._say_whether_exact(path)
-        return path
-
-    def _say_whether_exact(self, path: str) -> None:
-        args = cast(EntropyGRPOConfig, self.args)
-        step = TrainerState.load_from_json(os.path.join(path, TRAINER_STATE_NAME)).global_step
-        backward_passes = cast(int, args.steps_per_generation) * args.num_iterations
-        if step * args.gradient_accumulation_steps % backward_passes:
-            logger.warning(
-                f"{path} lies inside a generation, whose completions were not saved: new ones are generated. The run "
-                "goes on soundly, but not as it would have. To resume exactly, save at multiples of "
-                f"{math.lcm(backward_passes, args.gradient_accumulation_steps) // args.gradient_accumulation_steps} "
-                "steps."
-            )
+    def create_model_card(self, *args, **kwargs):
+        with beside_training("the model card"):
+            super().create_model_card(*args, **kwargs)

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from ..errors import TrlEntropyError
 
-class RewardError(RuntimeError):
+
+class RewardError(TrlEntropyError, RuntimeError):
     """A reward function raised, hung, or returned something that cannot be trained on."""
 
 

@@ -16,7 +16,7 @@ _OWN_PATTERNS = ("checkpoint-*/trainer_state.json", "events.out.tfevents.*", "*.
 _LOG_FOLDERS = ("runs", "logs")  # where transformers and others put event files, a folder a start
 _NOT_RUNS = re.compile(r"checkpoint-\d+|runs|logs|wandb")
 # Beside a run's metrics and no metrics themselves: what it kept, and what an earlier run in the folder left
-_OTHER_JSONL = re.compile(r"(entropy_reward|token_map|entropy_dynamics|samples|metrics-\d+)\.jsonl")
+_OTHER_JSONL = re.compile(r"(entropy_reward|token_map|entropy_dynamics|samples|metrics-\d+|\w+\.abandoned)\.jsonl")
 
 
 def is_run(folder: Path) -> bool:

@@ -137,12 +137,12 @@ def check_checkpoint(wanted: str | bool | None, run: str) -> None:
     if not wanted or is_on_hub(wanted):
         return
     if str(wanted).lower() == "true":
-        if checkpoints.newest_complete(run)[0] is None:
+        if checkpoints.newest_complete(run, contents=False)[0] is None:
             raise checkpoints.IncompleteCheckpointError(
                 f"resume_from_checkpoint=True, but {run} holds no complete checkpoint. Start without it, or name one "
                 "elsewhere."
             )
         return
-    problem = checkpoints.flaw(str(wanted))
+    problem = checkpoints.flaw(str(wanted), contents=False)
     if problem:
         raise checkpoints.IncompleteCheckpointError(f"{wanted} cannot be resumed from: {problem}.")
