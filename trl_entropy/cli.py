@@ -6,7 +6,7 @@ import os
 import sys
 
 
-COMMANDS = ("demo", "grpo", "eval", "law", "report", "push", "init", "doctor", "methods")
+COMMANDS = ("demo", "grpo", "eval", "law", "report", "watch", "push", "init", "doctor", "methods")
 
 
 def make_parser() -> argparse.ArgumentParser:

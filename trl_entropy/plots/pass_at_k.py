@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .style import new_figure, paper_style, save_figure, series_style
+from .style import MOST_LINES, new_figure, paper_style, save_figure, series_style
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = Mapping[int, tuple[float, float, float]]  # k -> mean, low, high
 
 
 def plot_pass_at_k(results: Mapping[str, Any], path: str | Path) -> list[Path]:
@@ -21,38 +26,42 @@ def plot_pass_at_k(results: Mapping[str, Any], path: str | Path) -> list[Path]:
         The files written.
 
     Raises:
-        ValueError: if no pass@k is among the figures.
+        ValueError: if no pass@k is among the numbers.
     """
-    groups = list(results["figures"])
-    benchmarks = list(dict.fromkeys(group["benchmark"] for group in groups))
-    models = list(dict.fromkeys(group["name"] for group in groups))
-    curves = {(group["name"], group["benchmark"]): _curve(group["figures"]) for group in groups}
-    if not any(curves.values()):
-        raise ValueError("There is no pass@k among the figures; evaluate with --k.")
+    benchmarks = evaluated(results)
+    if not benchmarks:
+        raise ValueError("There is no pass@k among the numbers; evaluate with --k.")
     with paper_style():
         figure, axes = new_figure(1, len(benchmarks), size=(1.2 + 4.0 * len(benchmarks), 3.4))
-        panels = [axes] if len(benchmarks) == 1 else list(axes)
-        for panel, benchmark in zip(panels, benchmarks, strict=True):
-            for index, model in enumerate(models):
-                curve = curves.get((model, benchmark))
-                if not curve:
-                    continue
-                style = series_style(index, model)
-                ks = [k for k, _ in curve]
-                means, lows, highs = ([100 * point[key] for _, point in curve] for key in ("mean", "low", "high"))
-                panel.plot(ks, means, label=style.label, marker=style.marker, **style.line())
-                panel.fill_between(ks, lows, highs, color=style.color, alpha=0.13, linewidth=0)
-            ticks = sorted({k for curve in curves.values() for k, _ in curve})
-            panel.set_xscale("log", base=2)
-            panel.set_xticks(ticks, [str(k) for k in ticks], minor=False)
-            panel.set_ylim(bottom=0, top=max(panel.get_ylim()[1], 1))
-            panel.set_title(benchmark)
-            panel.set_xlabel("k")
-        panels[0].set_ylabel("pass@k (%)")
-        panels[0].legend(loc="best")
+        for panel, (name, curves) in zip([axes] if len(benchmarks) == 1 else axes, benchmarks.items(), strict=True):
+            draw_pass_at_k(panel, curves, name)
         return save_figure(figure, path)
 
 
-def _curve(figures: Mapping[str, Mapping[str, float]]) -> list[tuple[int, Mapping[str, float]]]:
-    found = [(re.fullmatch(r"pass@(\d+)", name), point) for name, point in figures.items()]
-    return sorted(((int(match[1]), point) for match, point in found if match), key=lambda pair: pair[0])
+def evaluated(results: Mapping[str, Any]) -> dict[str, dict[str, Curve]]:
+    """benchmark -> model -> k -> pass@k with its interval, of a `results.json`; empty without any pass@k."""
+    found: dict[str, dict[str, Curve]] = {}
+    for row in results.get("figures") or ():
+        curve = {
+            int(name.removeprefix("pass@")): (point["mean"], point["low"], point["high"])
+            for name, point in row["figures"].items()
+            if name.startswith("pass@")
+        }
+        if curve:
+            found.setdefault(row["benchmark"], {})[row["name"]] = dict(sorted(curve.items()))
+    return found
+
+
+def draw_pass_at_k(axes: Axes, curves: Mapping[str, Curve], title: str) -> None:
+    """pass@k in percent by k, the first six curves, each in the look of its place."""
+    for index, (label, curve) in enumerate(list(curves.items())[:MOST_LINES]):
+        style = series_style(index, label)
+        means, lows, highs = ([100 * point[i] for point in curve.values()] for i in range(3))
+        axes.plot(list(curve), means, label=style.label, marker=style.marker, **style.line())
+        axes.fill_between(list(curve), lows, highs, color=style.color, alpha=0.13, linewidth=0)
+    ticks = sorted({k for curve in curves.values() for k in curve})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [str(k) for k in ticks], minor=False)
+    axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1))
+    axes.set(title=title, xlabel="k", ylabel="pass@k (%)")
+    axes.legend(loc="best")

@@ -35,15 +35,22 @@ def methods_of(settings: Mapping[str, Any]) -> tuple[MethodName, ...] | None:
     >>> methods_of({"arguments": {"siren_coef": 0.01}})[0].name, methods_of({"arguments": {}}), methods_of({})
     ('SIREN', (), None)
     """
-    listed = settings.get("methods")
+    listed, method, arguments = (settings.get(key) for key in ("methods", "method", "arguments"))
     if isinstance(listed, list):
         named = [m for m in listed if isinstance(m, dict) and m.get("key")]
-        return tuple(MethodName(str(m["key"]), str(m.get("name") or m["key"])) for m in named)
-    method, arguments = settings.get("method"), settings.get("arguments")
+        found = [MethodName(str(m["key"]), str(m.get("name") or m["key"])) for m in named]
+        bonus = isinstance(arguments, dict) and (
+            arguments.get("entropy_coef") or arguments.get("use_adaptive_entropy")
+        )
+        return (*found, *([MethodName("bonus", name_of("bonus"))] if bonus else []))  # TRL's own is none of ours
     if isinstance(method, str):
-        names = {key: name for _, key, name in _BEFORE_RUNS_NAMED_THEM}
         keys = [] if method == PLAIN.key else method.split("+")
-        return tuple(MethodName(key, names.get(key, key)) for key in keys) if method != "unknown" else None
+        return tuple(MethodName(key, name_of(key)) for key in keys) if method != "unknown" else None
     if isinstance(arguments, dict):
         return tuple(MethodName(key, name) for switch, key, name in _BEFORE_RUNS_NAMED_THEM if arguments.get(switch))
     return None
+
+
+def name_of(key: str) -> str:
+    """The name of a method that only its key is known of; the key itself where nothing else is known."""
+    return {PLAIN.key: PLAIN.name, **{known: name for _, known, name in _BEFORE_RUNS_NAMED_THEM}}.get(key, key)
