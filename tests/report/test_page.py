@@ -58,7 +58,8 @@ def page(folder):
 def test_every_section_is_there(page):
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", page)
     assert headings == [
-        "Summary", "Curves", "Comparison", "The entropy law", "Dynamics", "Tokens", "Settings",
+        "In ten seconds", "Entropy and score", "The entropy law", "pass@k", "Covariance", "What the method did",
+        "Comparison", "Tokens", "Settings",
     ]  # fmt: skip
     text = " ".join(Page(page).text)
     assert "GRPO (2 seeds)" in text
@@ -130,8 +131,20 @@ def test_token_lines_that_do_not_fit_are_not_drawn_wrongly(tmp_path):
     (folder / "token_map.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows, _ = pack_token_maps([read_run(folder)], 10**6)
     assert [row["tokens"] for row in rows] == [["a", "b"], ["1", "None"]]
-    assert rows[0]["figures"] == {"logp": [None, None]}  # entropy has the wrong length
+    assert rows[0]["numbers"] == {"logp": [None, None]}  # entropy has the wrong length
     assert rows[0]["marks"] == {"kept": [0]}
+    assert (rows[1]["numbers"], rows[1]["marks"]) == ({}, {})
+
+
+def test_marks_are_the_ones_a_line_names(tmp_path):
+    """Places are a mark, a number a token is a number, and all places are still places."""
+    folder = make_run(tmp_path / "run", "siren", 0)
+    line = {"step": 1, "tokens": ["a", "b", "c"], "stare": [0, 1, 2], "weighed": [1], "weight": [1, 0.5, 2]}
+    (folder / "token_map.jsonl").write_text(json.dumps(line) + "\n")
+    rows, _ = pack_token_maps([read_run(folder)], 10**6)
+    assert rows[0]["marks"] == {"stare": [0, 1, 2], "weighed": [1]}
+    assert rows[0]["numbers"] == {"weight": [1, 0.5, 2]}
+    assert rows[0]["method"] == "SIREN"
 
 
 def test_damaged_folders_are_drawn_and_what_is_missing_is_named(folder, tmp_path):
@@ -151,9 +164,61 @@ def test_the_barest_log_makes_a_page(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"step": 1, "loss": 0.5}\n')
     page = build_report([read_run(path)])
-    assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == ["Summary", "The entropy law", "Settings"]
+    assert re.findall(r"<h2[^>]*>([^<]*)</h2>", page) == ["In ten seconds", "The entropy law"]
     assert "was never logged" in " ".join(Page(page).text)
     Page(page)
+
+
+def test_a_lone_surrogate_anywhere_in_a_log_is_written(tmp_path):
+    folder = make_run(tmp_path / "run", "siren", 0)
+    bad = '{"step": 61, "siren/x\\ud800": 0.5}\n{"step": 62, "siren/x\\ud800": 0.25}\n'
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(bad)
+    (folder / "settings.json").write_text('{"method": "siren", "model": "m\\udfff", "arguments": {"a\\ud800": 1}}')
+    out, problems = write_report([folder], tmp_path / "report.html")
+    assert problems == []
+    text = " ".join(Page(out.read_text(encoding="utf-8")).text)
+    assert "siren: x?" in text
+    assert "model m?" in text
+
+
+def test_the_header_says_model_date_and_duration(page, tmp_path):
+    folder = make_run(tmp_path / "run", "siren", 0)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 60, "train_runtime": 4000.0}\n')
+    text = " ".join(Page(build_report([read_run(folder)])).text)
+    assert "run, model <tiny>, seed 0, begun 2026-08-01 09:30, 1 h 06 min, 60 steps" in text
+
+
+def test_settings_that_differ_and_ours_stand_open_and_the_rest_folded(page):
+    parsed = Page(page)
+    text = " ".join(parsed.text)
+    shown, folded = text.index("siren_coef (differs)"), text.index("learning_rate")
+    assert shown < text.index("All other settings") < folded
+
+
+def test_each_method_has_one_colour_on_the_page(folder):
+    """Two groups of SIREN beside plain: lines of one colour in every picture, legends that tell them apart."""
+    runs = [read_run(folder / name) for name in ("plain-0", "siren-0", "siren-1")]
+    runs[2].settings["arguments"] = runs[2].settings["arguments"] | {"siren_coef": 0.9}
+    text = build_report(runs)
+    pictures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    used = set(re.findall(r"var\(--c([0-9a-f]{6})\)", "".join(pictures)))
+    assert used == {"3a3a3a", "0064b4"}
+    (legend,) = {tuple(re.findall(r">(GRPO|SIREN, [^<]*)</text>", p)) for p in pictures if ">Reward<" in p}
+    assert legend == ("GRPO", "SIREN, siren_coef=0.5", "SIREN, siren_coef=0.9")
+    assert "<h1>GRPO, SIREN, siren_coef=0.5, SIREN, siren_coef=0.9</h1>" in text
+
+
+def test_at_most_six_lines_a_picture_and_all_of_them_in_the_table(folder):
+    runs = []
+    for coefficient in range(8):
+        runs.append(read_run(folder / "siren-0"))
+        runs[-1].settings = runs[-1].settings | {"arguments": {"siren_coef": coefficient}}
+    text = build_report(runs)
+    reward = next(p for p in re.findall(r"<svg.*?</svg>", text, re.DOTALL) if ">Reward</title>" in p)
+    assert len(re.findall(r">SIREN, siren_coef=\d</text>", reward)) == 6
+    assert "siren_coef=7</th>" in text
 
 
 def test_nothing_to_draw_is_an_error(tmp_path):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .style import MOST_LINES, new_figure, paper_style, save_figure, series_style
+from .style import (
+    MOST_LINES,
+    SeriesStyle,
+    legend_label,
+    new_figure,
+    paper_style,
+    save_figure,
+    series_style,
+)
 
 
 if TYPE_CHECKING:
@@ -52,12 +60,12 @@ def evaluated(results: Mapping[str, Any]) -> dict[str, dict[str, Curve]]:
     return found
 
 
-def draw_pass_at_k(axes: Axes, curves: Mapping[str, Curve], title: str) -> None:
-    """pass@k in percent by k, the first six curves, each in the look of its place."""
+def draw_pass_at_k(axes: Axes, curves: Mapping[str, Curve], title: str, styles: Sequence[SeriesStyle] = ()) -> None:
+    """pass@k in percent by k, the first six curves, each in its style or, without styles, in the look of its place."""
     for index, (label, curve) in enumerate(list(curves.items())[:MOST_LINES]):
-        style = series_style(index, label)
+        style = styles[index] if styles else series_style(index, label)
         means, lows, highs = ([100 * point[i] for point in curve.values()] for i in range(3))
-        axes.plot(list(curve), means, label=style.label, marker=style.marker, **style.line())
+        axes.plot(list(curve), means, label=legend_label(label), marker=style.marker, **style.line())
         axes.fill_between(list(curve), lows, highs, color=style.color, alpha=0.13, linewidth=0)
     ticks = sorted({k for curve in curves.values() for k in curve})
     axes.set_xscale("log", base=2)

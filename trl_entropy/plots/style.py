@@ -55,6 +55,7 @@ _LOOKS: tuple[tuple[str, str, tuple[float, ...], str], ...] = (
     ("#007c91", "#4fd1e6", (8, 2), "<"),
     ("#9b1c1c", "#ff8a8a", (3, 3), ">"),
 )
+BASELINE = SeriesStyle("", "#777777", "#a9b1b8", (1, 2), "*")  # what the runs began from
 MOST_LINES = 6  # in one picture: more cannot be told apart
 
 RC_PARAMS: Mapping[str, Any] = {

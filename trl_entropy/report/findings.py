@@ -133,11 +133,10 @@ def _next(codes: set[str], group: Group) -> list[Finding]:
         advice.append("prompts that are neither always solved nor never.")
     if "score_fell" in codes:
         advice.append("an earlier checkpoint, and a smaller learning rate from there.")
-    if not advice and codes & {"score_rose", "score_flat"}:
-        rising = "score_rose" in codes
-        advice.append(
-            "train on: the score still rises; trl-entropy eval measures pass@k." if rising else "train longer."
-        )
+    if not advice and "score_rose" in codes:
+        advice.append("train on, and measure pass@k with trl-entropy eval.")
+    if not advice and "score_flat" in codes:
+        advice.append("longer training or a larger learning rate.")
     return [Finding("try_next", f"Try next: {text}") for text in advice]
 
 

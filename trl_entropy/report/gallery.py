@@ -14,7 +14,7 @@ from ..plots.curves import group_styles, plot_metric
 from ..plots.endpoints import plot_last_values
 from ..plots.law_picture import LawLine, plot_law
 from ..plots.pass_at_k import Curve, draw_pass_at_k, evaluated
-from ..plots.style import MOST_LINES, new_figure, paper_style, series_style
+from ..plots.style import BASELINE, MOST_LINES, SeriesStyle, new_figure, paper_style, series_style
 from ..runlog.groups import Group, over_seeds
 from .svg import inline_svg
 from .tables import Table, number
@@ -43,7 +43,7 @@ ACTED = (
     ("faults/skipped_updates", "Updates left out so far", "steps"),
     ("faults/unscored_completions", "Completions without a score", "count"),
 )
-_NAMED = {key for key, _, _ in (*SCORE, *COVARIANCE, *ACTED)}
+_NAMED = {"siren/anchor", *(key for key, _, _ in (*SCORE, *COVARIANCE, *ACTED))}
 Metrics = Sequence[tuple[str, str, str]]
 
 
@@ -99,74 +99,65 @@ class Gallery:
         return found
 
     def law(self, laws: Sequence[RunLaw]) -> Picture:
-        """Points and fits: of every run, or of the first of each group where they are too many to tell apart."""
-        shown = list(laws)
-        if len(shown) > MOST_LINES:
-            first = {id(group.runs[0]) for group in self.groups}
-            shown = [law for law in laws if id(law.run) in first][:MOST_LINES]
-        styles = {
-            id(run): style
-            for group, style in zip(self.groups, group_styles(self.groups), strict=True)
-            for run in group.runs
-        }
-        alone = len({id(styles[id(law.run)]) for law in shown}) == len(shown)
+        """Points and fits: of each run of a single group, of the first run of each of several."""
+        first = {id(group.runs[0]): style for group, style in zip(self.groups, group_styles(self.groups), strict=True)}
+        single = len(self.groups) == 1 and len(laws) > 1
+        shown = [law for law in laws if single or id(law.run) in first][:MOST_LINES] or laws[:1]
         lines = [
             LawLine(
                 law.entropy,
                 law.reward,
                 law.fit,
-                styles[id(law.run)] if alone else series_style(i, law.run.name),
+                first[id(law.run)] if not single and id(law.run) in first else series_style(i, law.run.name),
                 law.forecast if len(shown) == 1 else None,
             )
             for i, law in enumerate(shown)
         ]
         with paper_style():
             what = "Reward against exp(H), with the fitted law; the table beside it has the coefficients."
-            return self._picture(plot_law(lines, size=(5.4, 3.5)), "The entropy law", what)
+            return self._picture(plot_law(lines, size=SIZE), "The entropy law", what)
 
     def pass_at_k(self) -> list[Picture]:
         """pass@k along k: measured while training at its start and end, and by evaluations beside the runs."""
-        found = [("Held-out problems while training", _heldout(self.groups))]
-        runs = [run for group in self.groups for run in group.runs]
-        for run in runs:
-            for results in run.evaluations:
-                found += [
-                    (benchmark if len(runs) == 1 else f"{benchmark}, {run.name}", curves)
-                    for benchmark, curves in evaluated(results).items()
-                ]
-        pictures = []
-        for title, curves in found:
-            if curves:
-                with paper_style():
-                    figure, axes = new_figure(size=SIZE)
-                    draw_pass_at_k(axes, curves, title)
-                    ks = sorted({k for curve in curves.values() for k in curve})
-                    what = f"pass@k against k of {', '.join(curves)}."
-                    rows = [
-                        [name, *(number(100 * curve[k][0] if k in curve else None) for k in ks)]
-                        for name, curve in curves.items()
-                    ]
-                    numbers = Table(["model", *(f"pass@{k}" for k in ks)], rows, f"{title}, percent")
-                    pictures.append(Picture(self._picture(figure, title, what).svg, numbers))
-        return pictures
+        benchmarks: dict[str, dict[str, tuple[Curve, SeriesStyle]]] = {"Held-out problems while training": {}}
+        styled = list(zip(self.groups, group_styles(self.groups), strict=True))
+        for group, style in styled:
+            names = ("start", "end" if len(self.groups) == 1 else group.label)
+            for name, curve, look in zip(names, _heldout(group), (BASELINE, style), strict=True):
+                if curve:
+                    benchmarks["Held-out problems while training"].setdefault(name, (curve, look))
+        runs = [(i, run, style) for group, style in styled for i, run in enumerate(group.runs)]
+        for _, run, style in sorted(runs, key=lambda one: one[0]):  # the first run of each group first
+            for benchmark, curves in (pair for results in run.evaluations for pair in evaluated(results).items()):
+                for name, curve in curves.items():
+                    look = style if name.partition("/")[0] == run.name else BASELINE
+                    benchmarks.setdefault(benchmark, {}).setdefault(name, (curve, look))
+        return [self._pass_at_k(title, curves) for title, curves in benchmarks.items() if curves]
+
+    def _pass_at_k(self, title: str, styled: dict[str, tuple[Curve, SeriesStyle]]) -> Picture:
+        curves = {name: curve for name, (curve, _) in styled.items()}
+        with paper_style():
+            figure, axes = new_figure(size=SIZE)
+            draw_pass_at_k(axes, curves, title, [style for _, style in styled.values()])
+            svg = self._picture(figure, title, f"pass@k against k of {', '.join(curves)}.").svg
+        ks = sorted({k for curve in curves.values() for k in curve})
+        rows = [[name, *(number(100 * c[k][0] if k in c else None) for k in ks)] for name, c in curves.items()]
+        return Picture(svg, Table(["model", *(f"pass@{k}" for k in ks)], rows, f"{title}, percent"))
 
     def _picture(self, figure, title: str, what: str) -> Picture:
         return Picture(Markup(inline_svg(figure, next(self._ids), title, what)))
 
 
-def _heldout(groups: Sequence[Group]) -> dict[str, Curve]:
-    """The first and the last evaluation while training: of one group both, of several the first one's start."""
-    found: dict[str, Curve] = {}
-    for group in groups:
-        keys = sorted({k for run in group.runs for k in run.metrics if k.startswith("heldout/pass_at_")})
-        bands = {int(key.rpartition("_")[2]): over_seeds(group, key) for key in keys}
-        points = {k: band for k, band in sorted(bands.items()) if band is not None}
-        for place, name in ((0, "start"), (-1, "end" if len(groups) == 1 else group.label)):
-            curve = {k: (float(b.middle[place]), float(b.low[place]), float(b.high[place])) for k, b in points.items()}
-            if curve:
-                step = next(iter(points.values())).steps[place]
-                found.setdefault(f"{name}, step {step:g}" if name != "start" else name, curve)
-    return found
+def _heldout(group: Group) -> tuple[Curve, Curve]:
+    """The first and the last evaluation while training, by k."""
+    keys = {k for run in group.runs for k in run.metrics if k.startswith("heldout/pass_at_")}
+    bands = {int(key.rpartition("_")[2]): over_seeds(group, key) for key in keys}
+    points = {k: band for k, band in sorted(bands.items()) if band is not None}
+    start, end = (
+        {k: (float(b.middle[place]), float(b.low[place]), float(b.high[place])) for k, b in points.items()}
+        for place in (0, -1)
+    )
+    return start, end
 
 
 def _anchors(groups: Sequence[Group]) -> list[tuple[float, str]]:

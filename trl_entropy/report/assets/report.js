@@ -53,7 +53,7 @@
     const rows = chosen("method", "run", "step");
     fill(el("f-row"), rows.map((r, i) => [i, `${i + 1} of ${rows.length}, advantage ${Array.isArray(r.numbers.advantage) ? "per token" : text(r.numbers.advantage)}`]), true);
     row = rows[Number(el("f-row").value)] || rows[0];
-    fill(el("f-shade"), [...NUMBERS.filter((f) => f in row.numbers).map((f) => [f, title(f)]), ["", "nothing"]], true);
+    fill(el("f-shade"), [...NUMBERS.filter((f) => f in row.numbers).map((f) => [f, title(f)]), ["-", "nothing"]], true);
     fill(el("f-mark"), [["", "all"], ...Object.keys(row.marks).map((m) => [m, spoken(m)])], true);
     draw();
   }
@@ -95,7 +95,7 @@
       part.append(mark, ` ${label}`);
       parts.push(part);
     };
-    if (shade) add("", "word", `${title(shade)} 0`, 0);
+    if (shade !== "-") add("", "word", `${title(shade)} 0`, 0);
     const signed = data.rows.some((r) => r.tokens.some((_, i) => at(r, shade, i) < 0));
     const positive = data.rows.some((r) => r.tokens.some((_, i) => at(r, shade, i) > 0));
     if (positive) add("strong", "word", `${text(scale[shade])}${unit(shade)} and more`, 1);
