@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from ..law.points import RunLaw, law_of_run
 from ..runlog import Problem, Run, RunLogError, read_runs, unexpected
@@ -38,7 +37,7 @@ class Section:
     table: Table | None = None
     notes: list[str] = field(default_factory=list)
     folded: Table | None = None
-    html: Markup | None = None
+    html: str | None = None
 
 
 def build_report(
@@ -203,9 +202,9 @@ def _listed(problems: Sequence[Problem]) -> list[str]:
     return [*map(str, problems[:_MOST_PROBLEMS]), *([f"and {more} more"] if more > 0 else [])]
 
 
-def _tokens(left_out: int) -> Markup:
+def _tokens(left_out: int) -> str:
     note = f"<p>{left_out} completions were left out to keep this page small; the runs' folders have all.</p>"
-    return Markup(_asset("tokens.html") + (note if left_out else ""))
+    return _asset("tokens.html") + (note if left_out else "")
 
 
 def _filled(section: Section) -> bool:
@@ -227,10 +226,10 @@ def _page(title: str, lines: list[str], sections: Sequence[Section], data: str, 
         lines=lines,
         sections=sections,
         refresh=refresh,
-        style=Markup(_asset("report.css").replace("/*light*/", light).replace("/*dark*/", dark)),
-        script=Markup(script),
+        style=_asset("report.css").replace("/*light*/", light).replace("/*dark*/", dark),
+        script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(data),
+        data=data,
     )
     return readable(page) + "\n"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
-from markupsafe import Markup
 
 from ..law.points import RunLaw
 from ..plots.curves import group_styles, plot_metric
@@ -51,7 +50,7 @@ Metrics = Sequence[tuple[str, str, str]]
 class Picture:
     """An inline SVG, and its numbers."""
 
-    svg: Markup
+    svg: str
     numbers: Table | None = None
 
 
@@ -145,7 +144,7 @@ class Gallery:
         return Picture(svg, Table(["model", *(f"pass@{k}" for k in ks)], rows, f"{title}, percent"))
 
     def _picture(self, figure, title: str, what: str) -> Picture:
-        return Picture(Markup(inline_svg(figure, next(self._ids), title, what)))
+        return Picture(inline_svg(figure, next(self._ids), title, what))
 
 
 def _heldout(group: Group) -> tuple[Curve, Curve]:
