@@ -42,7 +42,7 @@ WATCHING, MAP, DYNAMICS, LOG, LAW, FIGURES = (
     "dynamics, 2 completions",
     "`RunLogCallback`",
     "`EntropyLawCallback`",
-    "`PictureCallback`, three figures to TensorBoard",
+    "`PictureCallback`, three pictures to TensorBoard",
 )
 CADENCE = {
     WATCHING: "every step",

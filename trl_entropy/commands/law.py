@@ -60,23 +60,23 @@ def run(args: argparse.Namespace) -> int:
             return 2
     laws, failed = [], 0
 
-    def name(problem: object) -> None:
+    def say(problem: object) -> None:
         print(f"trl-entropy law: {problem}", file=sys.stderr)
 
     for path in args.runs:
         try:
             found = read_runs(path)
         except Exception as error:
-            name(error if isinstance(error, RunLogError) else f"{path}: {type(error).__name__} ({error}); not read")
+            say(error if isinstance(error, RunLogError) else f"{path}: {type(error).__name__} ({error}); not read")
             failed += 1
             continue
         for item in found:
             for problem in item.problems:
-                name(problem)
+                say(problem)
             try:
                 laws.append(law_of_run(item, args.entropy, args.reward, args.forecast, args.confidence, args.average))
             except Exception as error:  # whatever a foreign log holds, the other runs are fitted
-                name(error if isinstance(error, ValueError) else unexpected(item, error))
+                say(error if isinstance(error, ValueError) else unexpected(item, error))
                 failed += 1
     if not laws:
         return 2
@@ -120,14 +120,13 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 def _write(stem: Path, laws: list[RunLaw], report: str) -> None:
     from ..plots.law_picture import LawLine, plot_law
-    from ..plots.style import paper_style, save_figure, series_style
+    from ..plots.style import MOST_LINES, paper_style, save_figure, series_style
 
-    styles = [series_style(i, law.run.name) for i, law in enumerate(laws)]
+    if len(laws) > MOST_LINES:
+        print(f"trl-entropy law: the first {MOST_LINES} of {len(laws)} runs are drawn.", file=sys.stderr)
+    lines = [LawLine(x.entropy, x.reward, x.fit, series_style(i, x.run.name), x.forecast) for i, x in enumerate(laws)]
     with paper_style():
-        figure = plot_law(
-            [LawLine(x.entropy, x.reward, x.fit, s, x.forecast) for x, s in zip(laws, styles, strict=True)]
-        )
-        written = save_figure(figure, stem)
+        written = save_figure(plot_law(lines[:MOST_LINES]), stem)
     json_path = written[0].with_suffix(".json")
     json_path.write_text(report + "\n", encoding="utf-8")
     print("written: " + ", ".join(str(path) for path in (*written, json_path)), file=sys.stderr)

@@ -129,7 +129,7 @@ def _test(
             (np.ones(change.shape[1]),), exchanged, permutation_type="samples", vectorized=True,
             n_resamples=resamples, batch=max(1, _BATCH // n), rng=np.random.default_rng(seed),
         ).pvalue  # fmt: skip
-    low, high = _bootstrap(columns, difference, confidence, resamples, seed)
+    low, high = _bootstrap(list(columns), difference, confidence, resamples, seed)
     return PairedTest(float(difference(*columns)), low, high, float(p_value), n)
 
 

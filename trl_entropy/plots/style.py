@@ -32,13 +32,7 @@ class SeriesStyle:
     marker: str
 
     def line(self) -> dict[str, Any]:
-        """Keyword arguments for `Axes.plot`.
-
-        Example:
-            ```python
-            axes.plot(steps, entropy, label=style.label, **style.line())
-            ```
-        """
+        """Keyword arguments for `Axes.plot`."""
         return {"color": self.color, "linestyle": (0, self.dash) if self.dash else "-"}
 
 
@@ -153,14 +147,7 @@ def styles_by_method(methods: Sequence[str], labels: Sequence[str]) -> list[Seri
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw with [`RC_PARAMS`], and leave the caller's matplotlib settings as they were.
-
-    Example:
-        ```python
-        with paper_style():
-            figure, axes = new_figure()
-        ```
-    """
+    """Draw with [`RC_PARAMS`], and leave the caller's matplotlib settings as they were."""
     import matplotlib
 
     settings: Any = dict(RC_PARAMS)
@@ -169,7 +156,7 @@ def paper_style() -> Iterator[None]:
 
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
-    """A figure outside pyplot's global state (no window, no leak), with its axes as `plt.subplots` returns them.
+    """A matplotlib figure outside pyplot's global state, with its axes as `plt.subplots` returns them.
 
     Call it inside [`paper_style`].
     """
@@ -182,19 +169,10 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] | None
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write a figure as PNG and as SVG.
-
-    Args:
-        figure: The figure.
-        path: Where to, with or without the suffix `.png` or `.svg`; both files are written beside each other.
+    """Write a picture as PNG and as SVG, beside each other, to a path with or without one of the two suffixes.
 
     Returns:
         The two files, PNG first.
-
-    Example:
-        ```python
-        save_figure(figure, "out/entropy")  # out/entropy.png, out/entropy.svg
-        ```
     """
     path = Path(path)
     stem = path.with_suffix("") if path.suffix in (".png", ".svg") else path

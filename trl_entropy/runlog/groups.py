@@ -133,4 +133,4 @@ def end_values(group: Group, key: str, share: float = 0.1, first: bool = False) 
     """Each run's mean of a metric over the last, or first, `share` of its points; empty where none logged it."""
     found = [run.metrics[key].values for run in group.runs if key in run.metrics]
     counts = [max(1, round(len(values) * share)) for values in found]
-    return np.array([np.mean(v[:n] if first else v[-n:]) for v, n in zip(found, counts, strict=True)])
+    return np.array([float(np.mean(v[:n] if first else v[-n:])) for v, n in zip(found, counts, strict=True)])

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from .run_methods import MethodName, methods_of
 
@@ -139,7 +139,7 @@ def readable(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a number that a finite float can hold, and not a bool."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
@@ -157,11 +157,11 @@ def as_step(value: Any) -> float | None:
     >>> as_step(3.0), as_step(0.5), as_step("3/60"), as_step(1e300), as_step("x")
     (3, 0.5, 3, None, None)
     """
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,16}(?:\.\d+)?)\s*(?:/\s*\d+\s*)?", value)):
-        value = float(match[1])
-    if not is_number(value) or abs(value) >= 2**53:
+    match = re.fullmatch(r"\s*(\d{1,16}(?:\.\d+)?)\s*(?:/\s*\d+\s*)?", value) if isinstance(value, str) else None
+    number = float(match[1]) if match else value
+    if not is_number(number) or abs(number) >= 2**53:
         return None
-    return int(value) if value == int(value) else value
+    return int(number) if number == int(number) else number
 
 
 def logged_step(entry: Mapping[str, Any], own: Any) -> float | None:

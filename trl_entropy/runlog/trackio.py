@@ -28,11 +28,10 @@ def read_trackio(path: Path) -> tuple[dict[str, Points], list[Problem]]:
             entry = json.loads(text)
         except (ValueError, TypeError, RecursionError):
             entry = None
-        step = logged_step(entry, own) if isinstance(entry, dict) else None
-        if step is None:
-            problems.append(Problem(path, None, f"row {number} has no step or no numbers; skipped"))
-        else:
+        if isinstance(entry, dict) and (step := logged_step(entry, own)) is not None:
             runs.setdefault(str(name), []).append((step, entry))
+        else:
+            problems.append(Problem(path, None, f"row {number} has no step or no numbers; skipped"))
     if not runs:
         raise RunLogError(f"{path}: this trackio database holds no metrics.")
     return runs, problems
