@@ -10,7 +10,10 @@ HOSTILE = '</script><script>document.title="hacked"</script>'
 WORDS = ["Let", " x", " =", " 3", "\n", " <b>", " &amp;", ' "so"', " é", "", " 🙂", HOSTILE]
 
 
-def make_run(folder: Path, method: str, seed: int, steps: int = 60, tokens: int = 40, snapshots: int = 3) -> Path:
+def make_run(
+    folder: Path, method: str, seed: int, steps: int = 60, tokens: int = 40, snapshots: int = 3, bare: bool = False
+) -> Path:
+    """A bare run logs entropy and reward only: its page has few pictures, and is soon drawn."""
     draws = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     time = np.linspace(0, 1, steps)
@@ -28,6 +31,8 @@ def make_run(folder: Path, method: str, seed: int, steps: int = 60, tokens: int 
     if method == "siren":
         for row in rows:
             row |= {"siren/entropy": row["entropy"] + 0.2, "siren/anchor": 0.75, "siren/kept_share": 0.2}
+    if bare:
+        rows = [{key: row[key] for key in ("step", "entropy", "reward")} for row in rows]
     write_lines(folder / "metrics.jsonl", rows)
     arguments = {"learning_rate": 1e-4, "seed": seed, "note": "<i>$x_1$</i>"}
     arguments |= {"siren_coef": 0.5} if method == "siren" else {}
@@ -46,7 +51,8 @@ def make_run(folder: Path, method: str, seed: int, steps: int = 60, tokens: int 
         {"name": name, "benchmark": "amc23", "figures": {f"pass@{k}": point(low, k) for k in (1, 2, 4, 8, 16)}}
         for name, low in (("<tiny>", 0.2), (folder.name, 0.3))
     ]
-    (folder / "evaluation" / "results.json").write_text(json.dumps({"format": 1, "figures": evaluated}))
+    if not bare:
+        (folder / "evaluation" / "results.json").write_text(json.dumps({"format": 1, "figures": evaluated}))
     steps_kept = np.linspace(1, steps, snapshots).astype(int).tolist()
     write_lines(
         folder / "token_map.jsonl", [token_row(draws, method, step, tokens) for step in steps_kept for _ in "ab"]

@@ -33,7 +33,7 @@ def get(server, path="/", host=None):
 
 def test_the_page_follows_the_run(served, tmp_path):
     assert "no such file or folder" in get(served)
-    folder = make_run(tmp_path / "run", "plain", 0)
+    folder = make_run(tmp_path / "run", "plain", 0, bare=True)
     first = get(served)
     assert '<meta http-equiv="refresh" content="7">' in first
     assert ", 60 steps" in first

@@ -36,13 +36,12 @@ ACTED = (
     ("siren/kept_share", "Tokens that SIREN's peak mask kept", "share"),
     ("cov/selected_share", "Tokens selected by covariance", "share"),
     ("guard/scale", "The guard's factor on the coefficients", "factor"),
-    ("advantage/prompts_with_gradient", "Prompts with a gradient", "share"),
     ("frac_reward_zero_std", "Prompts of equal rewards", "share"),
     ("completions/clipped_ratio", "Completions cut at their longest", "share"),
     ("faults/skipped_updates", "Updates left out so far", "steps"),
     ("faults/unscored_completions", "Completions without a score", "count"),
 )
-_NAMED = {"siren/anchor", *(key for key, _, _ in (*SCORE, *COVARIANCE, *ACTED))}
+_NAMED = {key.partition("/")[0] for key, _, _ in ACTED}
 Metrics = Sequence[tuple[str, str, str]]
 
 
@@ -55,10 +54,10 @@ class Picture:
 
 
 def of_methods(groups: Sequence[Group]) -> Metrics:
-    """What the methods of the runs log under their own keys and no list here names."""
-    prefixes = tuple({f"{method.key}/" for g in groups for run in g.runs for method in run.methods or ()})
-    keys = sorted({k for g in groups for run in g.runs for k in run.metrics if prefixes and k.startswith(prefixes)})
-    return [(key, key.replace("/", ": ").replace("_", " "), "") for key in keys if key not in _NAMED]
+    """What the methods of the runs log under their own keys, of those that no list here names."""
+    prefixes = {method.key for g in groups for run in g.runs for method in run.methods or ()} - _NAMED
+    keys = {k for g in groups for run in g.runs for k in run.metrics if k.partition("/")[0] in prefixes}
+    return [(key, key.replace("/", ": ").replace("_", " "), "") for key in sorted(keys)]
 
 
 class Gallery:
