@@ -73,7 +73,7 @@ def _draw(axes: Axes, group: Group, key: str, style: SeriesStyle) -> None:
     shown = _shown(len(raw.steps))
     steps = raw.steps[shown]
     if raw.runs == 1 and window > 1:
-        axes.plot(steps, raw.middle[shown], ".", color=style.color, alpha=0.4, markersize=4, markeredgewidth=0)
+        axes.plot(steps, raw.middle[shown], ".", color=style.color, alpha=0.55, markersize=5, markeredgewidth=0)
     if raw.runs > 2:
         axes.fill_between(steps, band.low[shown], band.high[shown], color=style.color, alpha=0.16, linewidth=0)
     every = max(1, len(shown) // 6)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..law.points import RunLaw
-from ..runlog.groups import Group, end_values, half_width
+from ..runlog.groups import NOT_THE_EXPERIMENT, Group, end_values, half_width
 from ..runlog.records import Run
 
 
@@ -80,9 +80,10 @@ def settings_tables(runs: Sequence[Run]) -> tuple[Table | None, Table | None]:
     known = [run for run in runs if run.settings]
     flat = [_flat(run) for run in known]
     keys = sorted({key for settings in flat for key in settings})
-    different = [key for key in keys if len({settings.get(key, "–") for settings in flat}) > 1]
+    same = NOT_THE_EXPERIMENT - {"seed"}  # names and folders, which differ without a difference
+    different = [k for k in keys if k not in same and len({settings.get(k, "–") for settings in flat}) > 1]
     prefixes = (*_OURS, *(f"{method.key}_" for run in known for method in run.methods or ()))
-    ours = [key for key in keys if key not in different and (key.startswith(prefixes) or "entropy" in key)]
+    ours = [k for k in keys if k not in different and (k.startswith(prefixes) or "entropy" in k.split(" ")[0])]
 
     def table(chosen: Sequence[str], caption: str) -> Table | None:
         rows = [
