@@ -14,11 +14,11 @@ from ..law.points import RunLaw, law_of_run
 from ..runlog import Problem, Run, RunLogError, read_runs, unexpected
 from ..runlog.groups import Group, group_runs
 from ..runlog.records import readable
-from .findings import Finding, findings
 from .gallery import ACTED, COVARIANCE, SCORE, Gallery, Picture, of_methods
 from .header import header_lines
+from .sentences import Finding, findings
+from .sheets import Table, law_table, settings_tables, summary_table
 from .svg import color_variables
-from .tables import Table, law_table, settings_tables, summary_table
 from .tokens import json_island, pack_token_maps
 
 

@@ -12,11 +12,11 @@ from ..law.points import RunLaw
 from ..plots.curves import group_styles, plot_metric
 from ..plots.endpoints import plot_last_values
 from ..plots.law_picture import LawLine, plot_law
-from ..plots.pass_at_k import Curve, draw_pass_at_k, evaluated
+from ..plots.pass_at_k_picture import Curve, draw_pass_at_k, evaluated
 from ..plots.style import BASELINE, MOST_LINES, SeriesStyle, new_figure, paper_style, series_style
 from ..runlog.groups import Group, over_seeds
+from .sheets import Table, number
 from .svg import inline_svg
-from .tables import Table, number
 
 
 SIZE = (4.5, 3.0)  # inches: about 1:1 on a phone, so that its type can be read there

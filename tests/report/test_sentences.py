@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from trl_entropy.report.findings import findings
+from trl_entropy.report.sentences import findings
 from trl_entropy.runlog.groups import Group
 from trl_entropy.runlog.records import Metrics, Run, Series
 
