@@ -27,7 +27,7 @@ from trl import GRPOTrainer
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 from trl_entropy.callbacks.law_forecast import EntropyLawCallback
-from trl_entropy.callbacks.pictures import FigureCallback
+from trl_entropy.callbacks.pictures import PictureCallback
 from trl_entropy.callbacks.run_log import RunLogCallback
 from trl_entropy.demo.measure import MAX_COMPLETION_LENGTH
 from trl_entropy.demo.settings import GENERATIONS, PROMPTS_PER_BATCH, STEPS_PER_BATCH, TRAINING
@@ -42,7 +42,7 @@ WATCHING, MAP, DYNAMICS, LOG, LAW, FIGURES = (
     "dynamics, 2 completions",
     "`RunLogCallback`",
     "`EntropyLawCallback`",
-    "`FigureCallback`, three figures to TensorBoard",
+    "`PictureCallback`, three pictures to TensorBoard",
 )
 CADENCE = {
     WATCHING: "every step",
@@ -135,7 +135,7 @@ def trainer_for(args: argparse.Namespace, folder: Path) -> EntropyGRPOTrainer:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EntropyLawCallback(trainer))
-    trainer.add_callback(FigureCallback(trainer))
+    trainer.add_callback(PictureCallback(trainer))
     return trainer
 
 
@@ -151,7 +151,7 @@ def measure(trainer: EntropyGRPOTrainer) -> tuple[Clock, RunTime]:
             clock.watch(LOG, callback, "on_train_begin", "on_log")
         elif isinstance(callback, EntropyLawCallback):
             clock.watch(LAW, callback, "on_train_begin", "on_log", "on_step_begin")
-        elif isinstance(callback, FigureCallback):
+        elif isinstance(callback, PictureCallback):
             clock.watch(FIGURES, callback, "on_log")
     with patch.object(GRPOTrainer, "_compute_loss", clock.around(TRL, GRPOTrainer._compute_loss)):
         trainer.train()

@@ -54,7 +54,7 @@ def test_the_law_and_the_figures_beside_training(model, data, tmp_path):
 
     words = quick(GRPO, model, data, tmp_path / "out", report_to="tensorboard", log_entropy_law=True, log_figures=True)
     Watched.load(parse(words)).train()
-    assert {"EntropyLawCallback", "FigureCallback"} <= set(added)
+    assert {"EntropyLawCallback", "PictureCallback"} <= set(added)
     assert list((tmp_path / "out").rglob("events.out.tfevents.*"))
 
 

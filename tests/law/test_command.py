@@ -104,6 +104,14 @@ def test_a_run_that_controls_entropy_is_called_so(command, runs, capsys):
     assert "this run controls entropy (siren)" in capsys.readouterr().out
 
 
+def test_runs_in_folders_of_folders_are_fitted(command, runs, capsys):
+    (runs / "deep" / "er").mkdir(parents=True)
+    (runs / "a").rename(runs / "deep" / "er" / "a")
+    assert command("law", runs, "--json") == 0
+    assert {fit["run"] for fit in json.loads(capsys.readouterr().out)} == {"a", "b"}
+    assert command("report", runs, "--out", runs / "report.html") == 0
+
+
 def test_report_writes_beside_the_run_and_says_what_it_could_not_read(command, runs, capsys):
     assert command("report", runs / "a") == 0
     assert (runs / "a" / "report.html").exists()

@@ -10,7 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from trl_entropy.law import PAPER_CURVES, fit_entropy_law, forecast_entropy_law
+from trl_entropy.law import fit_entropy_law, forecast_entropy_law
+
+from .paper import PAPER_CURVES
 
 
 def falling_entropy(points, start=1.0, end=0.05):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from trl_entropy.plots.style import METHODS, method_style, new_figure, paper_style, save_figure, series_style
+from trl_entropy.plots.style import MOST_LINES, new_figure, paper_style, save_figure, series_style, styles_by_method
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1, in linear RGB
@@ -31,15 +31,30 @@ def lab(rgb):
 
 @pytest.mark.parametrize("vision", VISION)
 @pytest.mark.parametrize("scheme", ["color", "dark"])
-def test_methods_differ_for_every_eye(vision, scheme):
-    seen = {n: lab(np.clip(VISION[vision] @ linear(getattr(s, scheme)), 0, 1)) for n, s in METHODS.items()}
+def test_the_lines_of_a_picture_differ_for_every_eye(vision, scheme):
+    styles = [series_style(i, "") for i in range(MOST_LINES)]
+    seen = {i: lab(np.clip(VISION[vision] @ linear(getattr(s, scheme)), 0, 1)) for i, s in enumerate(styles)}
     for a, b in itertools.combinations(seen, 2):
         assert np.linalg.norm(seen[a] - seen[b]) > 12, (a, b)
 
 
-def test_no_two_methods_share_dash_and_marker():
-    assert len({(s.dash, s.marker) for s in METHODS.values()}) == len(METHODS)
-    assert len({s.marker for s in METHODS.values()}) == len(METHODS)
+def test_no_two_lines_share_dash_and_marker():
+    styles = [series_style(i, "") for i in range(9)]
+    assert len({s.marker for s in styles}) == len({(s.dash, s.marker) for s in styles}) == 9
+    variants = [series_style(2, "", variant) for variant in range(9)]
+    assert len({(s.dash, s.marker) for s in variants}) == 9
+    assert len({s.color for s in variants}) == 1
+
+
+def test_a_method_keeps_its_colour_whatever_stands_before_its_second_line():
+    keys = ["siren", "plain", "maxrl", "siren", "plain"]
+    styles = styles_by_method(keys, keys)
+    by_method = {key: {s.color for k, s in zip(keys, styles, strict=True) if k == key} for key in keys}
+    assert all(len(colors) == 1 for colors in by_method.values())
+    assert len(set.union(*by_method.values())) == 3
+    assert by_method["plain"] == {series_style(0, "").color}
+    many = styles_by_method([f"m{i}" for i in range(20)], [""] * 20)
+    assert series_style(0, "").color not in {style.color for style in many}  # plain GRPO's is nobody else's
 
 
 @pytest.mark.parametrize(("scheme", "page"), [("color", "#ffffff"), ("dark", "#14171a")])
@@ -50,19 +65,14 @@ def test_lines_stand_out_from_the_page(scheme, page):
         assert (high + 0.05) / (low + 0.05) >= 3.0
 
 
-def test_unknown_methods_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"Unknown method 'dapo'. Allowed: plain, bonus, siren, clip_cov, kl_cov"):
-        method_style("dapo")
-
-
-def test_figures_are_written_as_png_and_svg_and_are_the_same_each_time(tmp_path):
+def test_pictures_are_written_as_png_and_svg_and_are_the_same_each_time(tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
     for name in ("a", "b"):
         with paper_style():
             figure, axes = new_figure()
-            axes.plot([0, 1], [0, 1], label="$a_1$", **METHODS["bonus"].line())
+            axes.plot([0, 1], [0, 1], label="$a_1$", **series_style(2, "").line())
             axes.legend()
             written = save_figure(figure, tmp_path / name / "x.png")
         assert [path.name for path in written] == ["x.png", "x.svg"]

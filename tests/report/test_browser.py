@@ -48,8 +48,8 @@ addEventListener("load", () => {
   say("marked", box.getAttribute("aria-activedescendant"));
   box.children[2].dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
   say("hover", detail.textContent.includes("entropy"));
-  change("f-method", "siren");
-  say("kept", [...box.querySelectorAll(".kept")].map((n) => n.id).join(","));
+  change("f-method", "SIREN");
+  say("kept", [...box.querySelectorAll(".m2")].map((n) => n.id).join(","));
   say("steps", [...document.getElementById("f-step").options].map((o) => o.value).join(","));
   change("f-shade", "covariance");
   say("negative", box.querySelectorAll(".neg").length > 0);
@@ -121,6 +121,15 @@ def test_a_reader_can_use_the_page(report, tmp_path, width):
     assert seen["title"] == "Two runs"  # the hostile token did not run
 
 
+def test_a_token_row_without_numbers_is_shown(report, tmp_path):
+    folder = make_run(tmp_path / "run", "siren", 0)
+    (folder / "token_map.jsonl").write_text('{"step": 1, "tokens": ["a", "b"], "kept": [1]}\n')
+    page, _ = write_report([folder], tmp_path / "report.html")
+    result = browse(tmp_path / "profile", page, "--dump-dom")
+    assert 'id="t1"' in result.stdout
+    assert "kept by the peak mask (1)" in result.stdout
+
+
 def test_the_pages_own_policy_lets_its_script_run_and_no_other(report, tmp_path):
     text = report.read_text(encoding="utf-8")
     injected = '<script>document.documentElement.dataset.foreign = "ran"</script>'
@@ -169,7 +178,7 @@ def test_the_printed_page_says_what_paper_can_do(report, tmp_path):
     text, pages = words_of_pdf(printed.read_bytes())
     text = re.sub(r"\s", "", unicodedata.normalize("NFKC", text))
     assert 2 <= pages <= 12
-    assert "Eachwordisshadedbyafigure" in text
+    assert "Eachwordisshadedbyanumber" in text
     assert "Theentropylaw" in text
     assert "clipped:nogradient" in text
     for gone in ("goestothenext", "Pointatatoken", "Skiptothecontent", "Shadeby"):

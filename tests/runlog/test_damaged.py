@@ -1,14 +1,13 @@
 """Damaged, empty, truncated and foreign files: a message that names file and line, and the rest is still read."""
 
 import json
-import struct
 
 import pytest
 
 from trl_entropy.runlog import RunLogError, read_run, read_runs
 from trl_entropy.runlog.groups import group_runs
 
-from .test_readers import rows, wandb_file, write_state
+from .test_readers import event_file, rows, write_state
 
 
 def test_a_jsonl_line_that_was_cut_off(tmp_path):
@@ -32,19 +31,6 @@ def test_jsonl_with_garbage_lists_and_no_step(tmp_path):
     assert "no step" in run.problems[2].message
 
 
-def test_a_trainer_state_that_was_cut_off_gives_the_entries_before(tmp_path):
-    path = tmp_path / "trainer_state.json"
-    write_state(path, rows())
-    text = path.read_text()
-    path.write_text(text[: text.rindex('"reward"')])
-    run = read_run(tmp_path)
-    assert run.metrics["entropy"].steps == [1, 2]
-    (problem,) = run.problems
-    assert problem.path == path
-    assert problem.line == len(path.read_text().splitlines())
-    assert "2 entries kept" in problem.message
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -58,7 +44,7 @@ def test_a_trainer_state_that_was_cut_off_gives_the_entries_before(tmp_path):
         ("x.csv", "step,b\n", "no row has a step"),
         ("events.out.tfevents.1", "", "the file is empty"),
         ("events.out.tfevents.1", "not a record of any kind", "no scalar in this TensorBoard file"),
-        ("x.wandb", "LevelDB", "not a W&B run file"),
+        ("x.wandb", ":W&B", "Of W&B's offline file, export its charts as CSV"),
         ("x.db", "not sqlite, but long enough to be looked at" * 5, "not a trackio database"),
         ("x.txt", "hello", "unknown kind of file. Accepted: a run's folder"),
     ],
@@ -99,26 +85,10 @@ def test_csv_rows_that_are_short_long_or_no_numbers(tmp_path):
 
 
 def test_an_event_file_whose_writer_was_killed(tmp_path):
-    value = b"\x0a\x07entropy\x15" + struct.pack("<f", 0.5)
-    event = b"\x10\x03" + b"\x2a" + bytes([len(value) + 2]) + b"\x0a" + bytes([len(value)]) + value
-    record = struct.pack("<QI", len(event), 0) + event + struct.pack("<I", 0)
-    damaged = struct.pack("<QI", 3, 0) + b"\x2a\x7f\x0a" + struct.pack("<I", 0)
-    path = tmp_path / "events.out.tfevents.1"
-    path.write_bytes(record + damaged + record[:-6])
+    path = event_file(tmp_path, {1: 1.0, 2: 0.5})
+    path.write_bytes(path.read_bytes()[:-6])
     run = read_run(path)
-    assert run.metrics["entropy"].values == [0.5]
-    assert ["record 2 is damaged" in run.problems[0].message, "2 records read" in run.problems[1].message] == [
-        True,
-        True,
-    ]
-
-
-def test_a_wandb_file_that_was_cut_off(tmp_path):
-    path = tmp_path / "x.wandb"
-    path.write_bytes(wandb_file([{"entropy": 1.0}, {"entropy": 0.5}])[:-3])
-    run = read_run(path)
-    assert run.metrics["entropy"].values == [1.0]
-    assert "cut off" in run.problems[0].message
+    assert (run.metrics["entropy"].steps, run.metrics["entropy"].values) == ([1], [1.0])
 
 
 def test_a_damaged_best_file_falls_to_the_next_and_says_so(tmp_path):
@@ -146,7 +116,7 @@ def test_every_prefix_of_every_kind_is_read_or_refused_with_a_message(tmp_path):
     write_state(tmp_path / "trainer_state.json", rows())
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows()))
     (tmp_path / "x.csv").write_text("step,entropy\n1,1.0\n2,0.5\n")
-    (tmp_path / "x.wandb").write_bytes(wandb_file([{"entropy": 1.0}, {"entropy": 0.5}]))
+    event_file(tmp_path, {1: 1.0, 2: 0.5})
     for path in list(tmp_path.iterdir()):
         whole = path.read_bytes()
         for length in range(len(whole)):
@@ -176,14 +146,10 @@ def test_integers_that_no_float_can_hold(tmp_path):
     ]
 
 
-def test_long_integers_in_a_trainer_state_and_in_settings(tmp_path):
+def test_long_integers_in_settings(tmp_path):
     write_state(tmp_path / "trainer_state.json", rows())
-    text = (tmp_path / "trainer_state.json").read_text()
-    (tmp_path / "trainer_state.json").write_text(text.replace('"entropy": 0.5', f'"entropy": {LONG}'))
     (tmp_path / "settings.json").write_text(f'{{"seed": {LONG}}}')
-    run = read_run(tmp_path)
-    assert run.metrics["entropy"].steps == [1, 2]
-    assert ["an integer of thousands of digits" in problem.message for problem in run.problems] == [True, True]
+    assert "an integer of thousands of digits" in read_run(tmp_path).problems[0].message
 
 
 def test_steps_that_are_none(tmp_path):
@@ -191,15 +157,6 @@ def test_steps_that_are_none(tmp_path):
     run = read_run(tmp_path / "x.csv")
     assert run.metrics["entropy"].steps == [2]
     assert [problem.line for problem in run.problems] == [2]
-    for step in ("x", None, [1], 1e300):
-        (tmp_path / "x.wandb").write_bytes(wandb_file([{"entropy": 1.0, "train/global_step": step}]))
-        assert read_run(tmp_path / "x.wandb").metrics["entropy"].steps == [0]  # W&B's own step
-    value = b"\x0a\x07entropy\x15" + struct.pack("<f", 0.5)
-    event = b"\x10" + b"\xff" * 9 + b"\x01\x2a" + bytes([len(value) + 2]) + b"\x0a" + bytes([len(value)]) + value
-    path = tmp_path / "events.out.tfevents.1"
-    path.write_bytes(struct.pack("<QI", len(event), 0) + event + struct.pack("<I", 0))
-    with pytest.raises(RunLogError, match=r"record 1 is damaged \(no step\)"):
-        read_run(path)
 
 
 @pytest.mark.parametrize("arguments", ["null", "[1]", '"x"', "3"])
@@ -209,4 +166,4 @@ def test_settings_whose_arguments_are_no_object(tmp_path, arguments):
         write_state(tmp_path / name / "trainer_state.json", rows())
         (tmp_path / name / "settings.json").write_text(f'{{"method": "siren", "arguments": {arguments}}}')
         runs.append(read_run(tmp_path / name))
-    assert [group.label for group in group_runs(runs)] == ["siren (a)", "siren (b)"]
+    assert [group.label for group in group_runs(runs)] == ["SIREN (a)", "SIREN (b)"]

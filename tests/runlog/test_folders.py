@@ -1,24 +1,13 @@
 """Which folders are runs, which hold runs, and which files of theirs are read."""
 
 import json
-import struct
 
 import pytest
 
 from trl_entropy.law.points import law_of_run
 from trl_entropy.runlog import RunLogError, read_run, read_runs
 
-from .test_readers import rows, write_state
-
-
-def event_file(folder, step, value):
-    """A TensorBoard file with one scalar, by its layout."""
-    scalar = b"\x0a\x07entropy\x15" + struct.pack("<f", value)
-    event = b"\x10" + bytes([step]) + b"\x2a" + bytes([len(scalar) + 2]) + b"\x0a" + bytes([len(scalar)]) + scalar
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"events.out.tfevents.{step}").write_bytes(
-        struct.pack("<QI", len(event), 0) + event + struct.pack("<I", 0)
-    )
+from .test_readers import event_file, rows, write_state
 
 
 def jsonl(path, entries):
@@ -29,16 +18,16 @@ def jsonl(path, entries):
 @pytest.mark.parametrize("place", ["", "runs/Nov21_host", "runs"])
 def test_runs_that_log_to_tensorboard_are_not_merged_by_their_parent(tmp_path, place):
     for name, value in (("plain", 1.0), ("siren", 2.0)):
-        event_file(tmp_path / name / place, 1, value)
-        event_file(tmp_path / name / place, 2, value / 2)
+        event_file(tmp_path / name / place, {1: value}, 1)
+        event_file(tmp_path / name / place, {2: value / 2}, 2)
     found = {run.name: run.metrics["entropy"].values for run in read_runs(tmp_path)}
     assert found == {"plain": [1.0, 0.5], "siren": [2.0, 1.0]}
     assert read_run(tmp_path / "plain").metrics["entropy"].steps == [1, 2]
 
 
 def test_a_runs_own_folders_are_no_runs(tmp_path):
-    event_file(tmp_path / "runs" / "Nov21_host", 1, 1.0)
-    event_file(tmp_path / "runs" / "Nov22_host", 2, 0.5)  # a resume
+    event_file(tmp_path / "runs" / "Nov21_host", {1: 1.0}, 1)
+    event_file(tmp_path / "runs" / "Nov22_host", {2: 0.5}, 2)  # a resume
     write_state(tmp_path / "checkpoint-2" / "trainer_state.json", [{"step": 2, "entropy": 0.25}])
     run = read_run(tmp_path)
     assert (run.name, run.metrics["entropy"].values) == (tmp_path.name, [0.25])  # the trainer's state comes first
@@ -47,8 +36,8 @@ def test_a_runs_own_folders_are_no_runs(tmp_path):
 
 
 def test_event_files_of_runs_below_the_folder_of_logs_are_left_to_them(tmp_path):
-    event_file(tmp_path / "runs" / "Nov21_host", 1, 1.0)
-    event_file(tmp_path / "runs" / "other", 2, 0.5)
+    event_file(tmp_path / "runs" / "Nov21_host", {1: 1.0}, 1)
+    event_file(tmp_path / "runs" / "other", {2: 0.5}, 2)
     jsonl(tmp_path / "runs" / "other" / "metrics.jsonl", rows())
     assert read_run(tmp_path).metrics["entropy"].steps == [1]
 

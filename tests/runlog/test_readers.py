@@ -1,12 +1,11 @@
-"""Each kind of log, written by its own writer where that is installed, comes back as the figures that went in."""
+"""Each kind of log, written by its own writer where that is installed, comes back as the numbers that went in."""
 
 import json
 import sqlite3
-import struct
 
 import pytest
 
-from trl_entropy.runlog import RunLogError, read_run, read_runs
+from trl_entropy.runlog import RunLogError, Series, read_run, read_runs
 
 
 STEPS, ENTROPY, REWARD = [1, 2, 3], [1.0, 0.75, 0.5], [0.125, 0.25, 0.5]
@@ -28,6 +27,21 @@ def write_state(path, entries):
     path.write_text(json.dumps({"global_step": 3, "log_history": entries}, indent=2))
 
 
+def event_file(folder, values, number=1):
+    """A TensorBoard file with one scalar a step, by TensorBoard's own writer."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"events.out.tfevents.{number}"
+    with path.open("wb") as file:
+        for step, value in values.items():
+            summary = Summary(value=[Summary.Value(tag="entropy", simple_value=value)])
+            RecordWriter(file).write(Event(step=step, summary=summary).SerializeToString())
+    return path
+
+
 def test_trainer_state_alone_and_in_the_newest_checkpoint(tmp_path):
     run = tmp_path / "plain"
     write_state(run / "checkpoint-3" / "trainer_state.json", rows())
@@ -46,7 +60,7 @@ def test_metrics_jsonl_comes_first(tmp_path):
     )
     run = read_run(tmp_path)
     check(run)
-    assert set(run.metrics) == {"entropy", "reward"}  # text, bools and nulls are no figures
+    assert set(run.metrics) == {"entropy", "reward"}  # text, bools and nulls are no metrics
 
 
 def test_csv_with_a_column_for_each_metric(tmp_path):
@@ -109,68 +123,6 @@ def test_trackios_entries_stand_at_the_trainers_step(tmp_path):
     assert (found["entropy"].steps, found["eval_reward"].steps) == ([10, 20], [10])
 
 
-def varint(n):
-    out = b""
-    while n > 127:
-        out, n = out + bytes([n & 127 | 128]), n >> 7
-    return out + bytes([n])
-
-
-def field(number, payload):
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def wandb_file(entries, junk=0):
-    """A W&B offline file by its layout; `junk` makes records span blocks."""
-    records = []
-    for i, entry in enumerate(entries):
-        items = b"".join(field(1, field(2, k.encode()) + field(16, json.dumps(v).encode())) for k, v in entry.items())
-        items += field(1, field(1, b"note") + field(16, json.dumps("x" * junk).encode()))
-        records.append(field(2, items + field(2, b"\x08" + varint(i))))
-    raw = b":W&B\xbe\xe1\x00"
-    for record in records:
-        first = True
-        while True:
-            left = 32768 - len(raw) % 32768
-            if left < 7:
-                raw += bytes(left)
-                continue
-            part, record = record[: left - 7], record[left - 7 :]
-            kind = (1 if first else 4) if not record else (2 if first else 3)
-            raw += struct.pack("<IHB", 0, len(part), kind) + part
-            first = False
-            if not record:
-                break
-    return raw
-
-
-@pytest.mark.parametrize("junk", [0, 50_000])
-def test_wandbs_offline_file(tmp_path, junk):
-    entries = [
-        {"train/global_step": r["step"], "train/entropy": r["entropy"], "train/reward": r["reward"]} for r in rows()
-    ]
-    path = tmp_path / "run-x.wandb"
-    path.write_bytes(wandb_file(entries, junk))
-    check(read_run(path))
-
-
-def test_an_image_in_wandbs_offline_file_is_no_figure(tmp_path):
-    image = {"_type": "image-file", "width": 624, "height": 408, "path": "media/images/law.png"}
-    entry = {"train/entropy": 1.0, "figures/lawful": 2.0, **{f"figures/law/{key}": v for key, v in image.items()}}
-    path = tmp_path / "run-x.wandb"
-    path.write_bytes(wandb_file([entry]))
-    assert set(read_run(path).metrics) == {"entropy", "figures/lawful"}
-
-
-def test_a_wandb_record_that_leaves_a_block_with_less_than_a_header(tmp_path):
-    """LevelDB pads the last bytes of a block with zeros; some of these sizes leave 1 to 6."""
-    path = tmp_path / "run-x.wandb"
-    for junk in range(32600, 32720, 3):
-        path.write_bytes(wandb_file([{"entropy": 1.0}, {"entropy": 0.5}], junk))
-        run = read_run(path)
-        assert (run.metrics["entropy"].values, run.problems) == ([1.0, 0.5], [])
-
-
 def test_a_folder_of_run_folders_is_each_of_them(tmp_path):
     for name in ("siren", "plain"):
         write_state(tmp_path / name / "trainer_state.json", rows())
@@ -182,12 +134,13 @@ def test_a_folders_other_files_are_read_with_it(tmp_path):
     write_state(tmp_path / "trainer_state.json", rows())
     (tmp_path / "settings.json").write_text('{"method": "siren", "seed": 3}')
     (tmp_path / "token_map.jsonl").write_text('{"step": 1, "tokens": ["a"]}\n{"tokens": []}\n')
-    (tmp_path / "entropy_dynamics.jsonl").write_text('{"step": 1, "covariance": 0.5}\n')
+    (tmp_path / "evaluation" / "math").mkdir(parents=True)
+    (tmp_path / "evaluation" / "math" / "results.json").write_text('{"figures": []}')
     (tmp_path / "entropy_reward.jsonl").write_text('{"step": 1, "entropy": 0.9, "reward": 0.2, "source": "eval"}\n')
     run = read_run(tmp_path)
     assert run.method == "siren"
     assert run.token_map == [{"step": 1, "tokens": ["a"]}]
-    assert run.dynamics[0]["covariance"] == 0.5
+    assert run.evaluations == [{"figures": []}]
     assert run.metrics["law_pairs/reward"].values == [0.2]
     assert ["skipped" in str(problem) for problem in run.problems] == [True]
 
@@ -197,6 +150,76 @@ def test_a_step_logged_twice_keeps_its_last_value_and_steps_are_sorted(tmp_path)
     path.write_text('{"step": 2, "entropy": 0.5}\n{"step": 1, "entropy": 1.0}\n{"step": 2, "entropy": 0.25}\n')
     series = read_run(path).metrics["entropy"]
     assert (series.steps, series.values) == ([1, 2], [1.0, 0.25])
+
+
+def test_rows_that_a_resume_abandoned_are_left_out(tmp_path):
+    """Trained to step 5, killed, resumed from step 2: the rows of 3 to 5 that it has not are those written first."""
+    first = [{"step": i, "entropy": 1.0, "cov/max": 9.0} for i in range(1, 6)]
+    second = [{"step": i, "entropy": 0.5} for i in (3, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in first + second))
+    tokens = [{"step": step, "tokens": [str(i)]} for i, step in enumerate((1, 5, 3))]
+    (tmp_path / "token_map.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tokens))
+    pairs = [{"step": s, "entropy": 1, "reward": s, "source": "heldout"} for s in (0, 4, 2)]
+    (tmp_path / "entropy_reward.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    run = read_run(tmp_path)
+    assert (run.metrics["entropy"].steps, run.metrics["entropy"].values) == ([1, 2, 3, 4], [1, 1, 0.5, 0.5])
+    assert run.metrics["cov/max"].steps == [1, 2]
+    assert run.resumed_at == [3]
+    assert [row["step"] for row in run.token_map] == [1, 3]
+    assert run.metrics["law_pairs/reward"].steps == [0, 2]
+    assert run.problems == []
+
+
+def test_an_evaluations_points_may_come_in_any_order(tmp_path):
+    """`--model RUN/checkpoint-*` expands by name: 100 before 20, and neither was abandoned."""
+    pairs = [{"step": s, "entropy": 1, "reward": s, "source": "eval"} for s in (100, 20)]
+    (tmp_path / "entropy_reward.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    assert read_run(tmp_path).metrics["law_pairs/reward"].steps == [20, 100]
+
+
+def test_event_files_of_a_resume_leave_out_what_it_abandoned(tmp_path):
+    for number, steps, value in ((9, (1, 2, 3), 1.0), (10, (2, 3), 0.5)):  # by time, not by name
+        event_file(tmp_path / f"start-{number}", dict.fromkeys(steps, value), number).rename(
+            tmp_path / f"events.out.tfevents.{number}"
+        )
+    run = read_run(tmp_path)
+    assert (run.metrics["entropy"].steps, run.metrics["entropy"].values) == ([1, 2, 3], [1.0, 0.5, 0.5])
+    assert run.resumed_at == [2]
+
+
+def test_other_trainers_logs(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(
+        '{"step": 1, "data": {"actor/entropy": 1.0, "critic": {"score": 0.5}}, "train": {"entropy": 2.0}}\n'
+        '{"global_step/max_steps": "2/60", "train": {"entropy": 3}}\n{"current_steps": 2.5, "train": {"entropy": 4}}\n'
+    )
+    run = read_run(path)
+    assert (run.metrics["actor/entropy"].values, run.metrics["critic/score"].values) == ([1.0], [0.5])
+    assert run.metrics["entropy"] is run.metrics["train/entropy"] is run.metrics.get("train/entropy")
+    assert (run.metrics["entropy"].steps, run.metrics["entropy"].values) == ([1, 2, 2.5], [2, 3, 4])
+    assert "train/entropy" in run.metrics
+    assert "train/other" not in run.metrics
+    table = tmp_path / "log.csv"
+    table.write_text("Training step;entropy\n0,5;1,25\n1;1.5\n")
+    assert read_run(table).metrics["entropy"] == Series([0.5, 1], [1.25, 1.5])
+
+
+def test_a_lone_surrogate_in_a_metrics_name_can_be_written(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "loss\\ud800": 0.5, "run": "r\\udc00"}\n')
+    run = read_run(path)
+    assert (run.name, list(run.metrics)) == ("r?", ["loss?"])
+
+
+def test_runs_inside_folders_of_folders_are_found_once_each(tmp_path):
+    for place in ("a/plain", "a/b/siren", "c/siren", "c/siren/again"):
+        write_state(tmp_path / place / "trainer_state.json", rows())
+        write_state(tmp_path / place / "checkpoint-3" / "trainer_state.json", rows())
+    evaluation = tmp_path / "c/siren/evaluation/math"
+    evaluation.mkdir(parents=True)
+    (evaluation / "entropy_reward.jsonl").write_text('{"step": 1, "entropy": 1, "reward": 0}\n')
+    assert [run.name for run in read_runs(tmp_path)] == ["a/b/siren", "plain", "c/siren", "again"]
+    assert read_run(tmp_path / "c/siren").name == "siren"
 
 
 def test_pairs_are_the_steps_that_both_were_logged_at(tmp_path):

@@ -1,4 +1,4 @@
-"""What trackio and W&B themselves write while a run trains, both without network: its figures and its images."""
+"""What trackio and W&B themselves write while a run trains, both without network: its numbers and its images."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trl_entropy.runlog import Run, read_run
+from trl_entropy.runlog import Run, RunLogError, read_run
 
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def trained(tracker: str, tmp_path: Path, **environment: str) -> Run:
     return read_run(tmp_path / "run")
 
 
-def check_figures(found: Run, expected: Run) -> None:
+def check_numbers(found: Run, expected: Run) -> None:
     assert found.problems == []
     timings = {key for key in found.metrics if key.startswith("profiling/")}  # of TRL, for trackers only
     assert timings
@@ -57,7 +57,7 @@ def test_trackio(tmp_path):
     database = tmp_path / "trackio" / "tests.db"
     found = read_run(database)
     assert found.name == "tiny"
-    check_figures(found, expected)
+    check_numbers(found, expected)
     with sqlite3.connect(database) as connection:
         rows = [(step, json.loads(text)) for step, text in connection.execute("SELECT step, metrics FROM metrics")]
     images = sorted((step, name, row[name]) for step, row in rows for name in row if name.startswith("figures/"))
@@ -68,7 +68,9 @@ def test_trackio(tmp_path):
 def test_wandb(tmp_path):
     expected = trained("wandb", tmp_path, WANDB_MODE="offline", WANDB_DIR=str(tmp_path))
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    check_figures(read_run(file), expected)
+    assert expected.metrics["siren/entropy"].steps == [1, 2, 3, 4, 5]
+    with pytest.raises(RunLogError, match="export its charts as CSV"):
+        read_run(file)
     images = sorted(file.parent.glob("files/media/images/figures/*.png"))
     assert ["figures/" + path.name.partition("_")[0] for path in images] == [n for n in FIGURES for _ in (4, 5)]
     check_images(images)

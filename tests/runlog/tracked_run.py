@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.callbacks.pictures import FigureCallback
+from trl_entropy.callbacks.pictures import PictureCallback
 
 
 def train(tracker: str, folder: Path) -> None:
@@ -47,7 +47,7 @@ def train(tracker: str, folder: Path) -> None:
         eval_dataset=dataset.select(range(4)),
         processing_class=tiny_tokenizer(),
     )
-    trainer.add_callback(FigureCallback(trainer, every=4))
+    trainer.add_callback(PictureCallback(trainer, every=4))
     trainer.train()
 
 

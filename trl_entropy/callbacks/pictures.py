@@ -1,4 +1,4 @@
-"""Show the run's figures as images in the trackers that take them."""
+"""Show the run's pictures as images in the trackers that take them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from transformers import TrainerCallback
 from transformers.integrations import TensorBoardCallback
 
 from ..law.points import law_of_run
-from ..plots.curves import plot_metric
+from ..plots.curves import group_styles, plot_metric
 from ..plots.law_picture import LawLine, plot_law
-from ..plots.style import METHODS, paper_style, series_style
+from ..plots.style import paper_style
 from ..reliability.beside_training import beside_training
 from ..runlog.groups import group_runs
 from ..runlog.records import Run, RunLogError, collect
@@ -23,10 +23,10 @@ from .run_log import method_of
 
 logger = logging.getLogger(__name__)
 
-_FIGURES = (("entropy", "Mean token entropy", "nats"), ("reward", "Reward", "reward"))
+_CURVES = (("entropy", "Mean token entropy", "nats"), ("reward", "Reward", "reward"))
 
 
-class FigureCallback(TrainerCallback):
+class PictureCallback(TrainerCallback):
     """Log the curves and the entropy law as images, under `figures/`, to TensorBoard, W&B and trackio.
 
     Scalars need no callback: TRL hands every metric to the trackers, where `siren/entropy` stands in the group `siren`
@@ -42,7 +42,7 @@ class FigureCallback(TrainerCallback):
 
     Example:
         ```python
-        trainer.add_callback(FigureCallback(trainer, every=100))
+        trainer.add_callback(PictureCallback(trainer, every=100))
         ```
     """
 
@@ -59,7 +59,7 @@ class FigureCallback(TrainerCallback):
             return
         self._drawn = state.global_step
         with beside_training("a picture for the trackers"):
-            images = draw_figures(state.log_history, method_of(args), Path(str(args.output_dir)))
+            images = draw_pictures(state.log_history, method_of(args), Path(str(args.output_dir)))
             for name, image in images.items():
                 self._send(list(args.report_to or ()), f"figures/{name}", image, state.global_step)
 
@@ -76,28 +76,28 @@ class FigureCallback(TrainerCallback):
             trackio.log({name: trackio.Image(image)}, step=step)
 
 
-def draw_figures(history: list[dict[str, Any]], method: str, folder: Path) -> dict[str, np.ndarray]:
-    """The figures of a log history as (height, width, 3) images of bytes; without what was not logged.
+def draw_pictures(history: list[dict[str, Any]], method: str, folder: Path) -> dict[str, np.ndarray]:
+    """The pictures of a log history as (height, width, 3) images of bytes; without what was not logged.
 
     Args:
         history: `state.log_history` of a trainer.
-        method: The run's method, for its colour.
+        method: The run's methods, their keys joined by `+`, for the picture's legend.
         folder: The run's folder, whose name is the run's.
     """
     run = Run(folder.name, folder, collect((entry["step"], entry) for entry in history if "step" in entry))
     run.settings["method"] = method
     images: dict[str, np.ndarray] = {}
     with paper_style():
-        for key, title, unit in _FIGURES:
+        for key, title, unit in _CURVES:
             figure = plot_metric(group_runs([run]), key, title, unit)
             if figure is not None:
                 images[key] = _pixels(figure)
         try:
             law = law_of_run(run)
         except (RunLogError, ValueError, ArithmeticError) as error:
-            logger.info(f"No figure of the entropy law: {error}")
+            logger.info(f"No picture of the entropy law: {error}")
         else:
-            style = METHODS.get(method, series_style(0, method))
+            (style,) = group_styles(group_runs([run]))
             images["law"] = _pixels(plot_law([LawLine(law.entropy, law.reward, law.fit, style, law.forecast)]))
     return images
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class RunLogCallback(TrainerCallback):
             "method": method_of(args),
             "methods": self.methods,
             "seed": args.seed,
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "model": _public_name(getattr(getattr(model, "config", None), "_name_or_path", None)),
             "arguments": changed_arguments(args),
             "versions": {name: version(name) for name in _PACKAGES},

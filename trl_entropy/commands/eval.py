@@ -260,7 +260,7 @@ def _write(root: Path, evaluations: list[Evaluation], settings: dict[str, Any]) 
 
     from ..evaluate.outputs import append_jsonl, law_rows, results
     from ..evaluate.tables import markdown
-    from ..plots.pass_at_k import plot_pass_at_k
+    from ..plots.pass_at_k_picture import plot_pass_at_k
 
     settings = {key: value for key, value in settings.items() if key not in ("run", "command")}
     found = results(evaluations, settings)

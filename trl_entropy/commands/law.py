@@ -59,25 +59,24 @@ def run(args: argparse.Namespace) -> int:
             print(f"trl-entropy law: {name} is {value}: give a number strictly between 0 and 1.", file=sys.stderr)
             return 2
     laws, failed = [], 0
+
+    def say(problem: object) -> None:
+        print(f"trl-entropy law: {problem}", file=sys.stderr)
+
     for path in args.runs:
         try:
             found = read_runs(path)
         except Exception as error:
-            known = isinstance(error, RunLogError)
-            text = str(error) if known else f"{path}: {type(error).__name__} ({error}); not read"
-            print(f"trl-entropy law: {text}", file=sys.stderr)
+            say(error if isinstance(error, RunLogError) else f"{path}: {type(error).__name__} ({error}); not read")
             failed += 1
             continue
         for item in found:
             for problem in item.problems:
-                print(f"trl-entropy law: {problem}", file=sys.stderr)
+                say(problem)
             try:
                 laws.append(law_of_run(item, args.entropy, args.reward, args.forecast, args.confidence, args.average))
-            except (RunLogError, ValueError) as error:
-                print(f"trl-entropy law: {error}", file=sys.stderr)
-                failed += 1
             except Exception as error:  # whatever a foreign log holds, the other runs are fitted
-                print(f"trl-entropy law: {unexpected(item, error)}", file=sys.stderr)
+                say(error if isinstance(error, ValueError) else unexpected(item, error))
                 failed += 1
     if not laws:
         return 2
@@ -89,18 +88,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(laws: list[RunLaw]) -> str:
-    """The fits as text: a line of figures for each run, and under it every reason against the fit."""
+    """The fits as text: a line of numbers for each run, and under it every reason against the fit."""
     width = max(len("run"), *(len(law.run.name) for law in laws))
     lines = [
         f"{'run':{width}}  {'points':>6}  {'a':>24}  {'b':>24}  {'ceiling b-a':>24}  {'R2':>5}  verdict",
     ]
     for law in laws:
         fit = law.fit
-        cells = (
-            (fit.a, fit.a_interval),
-            (fit.b, fit.b_interval),
-            (fit.ceiling, fit.ceiling_interval),
-        )
+        cells = ((fit.a, fit.a_interval), (fit.b, fit.b_interval), (fit.ceiling, fit.ceiling_interval))
         shown = "  ".join(f"{_with_interval(*cell):>24}" for cell in cells)
         lines.append(f"{law.run.name:{width}}  {fit.points:>6}  {shown}  {fit.r2:>5.2f}  {fit.verdict}")
         lines += [f"{'':{width}}  - {reason}" for reason in fit.reasons]
@@ -125,16 +120,13 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 def _write(stem: Path, laws: list[RunLaw], report: str) -> None:
     from ..plots.law_picture import LawLine, plot_law
-    from ..plots.style import METHODS, paper_style, save_figure, series_style
+    from ..plots.style import MOST_LINES, paper_style, save_figure, series_style
 
-    styles = [series_style(i, law.run.name) for i, law in enumerate(laws)]
-    if len(laws) == 1 and laws[0].run.method in METHODS:
-        styles = [METHODS[laws[0].run.method]]
+    if len(laws) > MOST_LINES:
+        print(f"trl-entropy law: the first {MOST_LINES} of {len(laws)} runs are drawn.", file=sys.stderr)
+    lines = [LawLine(x.entropy, x.reward, x.fit, series_style(i, x.run.name), x.forecast) for i, x in enumerate(laws)]
     with paper_style():
-        figure = plot_law(
-            [LawLine(x.entropy, x.reward, x.fit, s, x.forecast) for x, s in zip(laws, styles, strict=True)]
-        )
-        written = save_figure(figure, stem)
+        written = save_figure(plot_law(lines[:MOST_LINES]), stem)
     json_path = written[0].with_suffix(".json")
     json_path.write_text(report + "\n", encoding="utf-8")
     print("written: " + ", ".join(str(path) for path in (*written, json_path)), file=sys.stderr)

@@ -13,12 +13,13 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "report",
         help="turn runs into one self-contained HTML page",
         description=(
-            "Turn the folders of one or several runs into one HTML page that needs no network: curves, the entropy "
-            "law, dynamics, a comparison with intervals over seeds, settings, and the completions token by token."
+            "Turn the folders of one or several runs into one HTML page that needs no network: what was learned, "
+            "entropy and score, the entropy law, pass@k, what the method did, a comparison with intervals over seeds, "
+            "settings, and the completions token by token."
         ),
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run's folder or log file, or a folder of run folders"
+        "runs", nargs="+", metavar="RUN", help="a run's folder or log file, or a folder with runs at any depth"
     )
     parser.add_argument("--out", type=Path, default=None, help="the HTML file (default: report.html in the first run)")
     parser.add_argument("--title", default=None, help="title of the page (default: the experiments' names)")

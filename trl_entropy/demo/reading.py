@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from trl_entropy.plots.style import method_style
+from trl_entropy.runlog.run_methods import name_of
 
 
 def label(method: str) -> str:
     """The method's name as tables and pictures show it."""
-    return method_style(method).label
+    return name_of(method)
 
 
 def reading(results: dict[str, Any]) -> list[str]:

@@ -1,10 +1,24 @@
-"""Uncertainty over problems: bootstrap intervals and a paired test of two models. numpy only."""
+"""Uncertainty over problems: bootstrap intervals and a paired test of two models, by scipy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+
+_BATCH = 2_000_000  # numbers drawn at once: bounds the memory of a large benchmark
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Result of `paired_test`: `difference = mean(b - a)`, its bootstrap interval, two-sided `p_value`, `problems`."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    problems: int
 
 
 def bootstrap_interval(
@@ -21,7 +35,7 @@ def bootstrap_interval(
     value twice, which says nothing.
 
     Args:
-        values: (problems,) one figure a problem, without NaN.
+        values: (problems,) one number a problem, without NaN.
         confidence: mass of the interval, in (0, 1).
         resamples: number of bootstrap samples, >= 1.
         seed: seed of a private generator; no global random state is touched.
@@ -32,44 +46,12 @@ def bootstrap_interval(
         (1.0, 1.0)
     """
     array = _problems("bootstrap_interval", values)
-    scale = None if weights is None else _weights("bootstrap_interval", weights, array)
     if not 0 < confidence < 1:
         raise ValueError(f"bootstrap_interval: confidence must lie in (0, 1), got {confidence}.")
     if resamples < 1:
         raise ValueError(f"bootstrap_interval: resamples must be at least 1, got {resamples}.")
-    if scale is None:
-        means = [array[chosen].mean(axis=1) for chosen in _draws(len(array), resamples, seed)]
-    else:
-        means = [_ratio(array * scale, scale, chosen) for chosen in _draws(len(array), resamples, seed)]
-    return _ends(np.concatenate(means), confidence)
-
-
-def _draws(problems: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices (rows, problems) of bootstrap samples, in chunks that bound the memory of a large benchmark."""
-    generator = np.random.default_rng(seed)
-    rows = max(1, 2_000_000 // problems)
-    for start in range(0, resamples, rows):
-        yield generator.integers(problems, size=(min(rows, resamples - start), problems))
-
-
-def _ratio(above: np.ndarray, below: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    return above[chosen].sum(axis=1) / below[chosen].sum(axis=1)
-
-
-def _ends(statistics: np.ndarray, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(statistics, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """Result of `paired_test`: `difference = mean(b - a)`, its bootstrap interval, two-sided `p_value`, `problems`."""
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    problems: int
+    scale = np.ones_like(array) if weights is None else _weights("bootstrap_interval", weights, array)
+    return _bootstrap([array * scale, scale], _ratio, confidence, resamples, seed)
 
 
 def paired_test(
@@ -77,38 +59,20 @@ def paired_test(
 ) -> PairedTest:
     """Sign-flip permutation test of `mean(b) == mean(a)` on the same problems (Fisher, 1935).
 
-    Under the null the sign of each problem's difference is a coin toss. `p = P(|mean of flipped| >= |mean|)`: all
-    `2^d` flips of the d non-zero differences for d <= 16, else `resamples` random flips with the observed one counted,
-    `(1 + hits) / (1 + resamples)`. No difference at all gives p = 1.
+    Under the null the two models of each problem may be exchanged. p is twice the smaller of the shares of exchanges
+    whose mean is at least, and at most, the observed one, and 1 at most: all exchanges where they are no more than
+    `resamples` (13 problems that differ, by default), else `resamples` random ones and the observed one. No difference
+    at all gives p = 1.
 
     Args:
-        a, b: (problems,) figures of the two models, problem by problem in the same order.
+        a, b: (problems,) numbers of the two models, problem by problem in the same order.
 
     Example:
         >>> paired_test([0, 0, 0], [1, 1, 1]).p_value
         0.25
     """
-    first, second = _problems("paired_test", a), _problems("paired_test", b)
-    if first.shape != second.shape:
-        raise ValueError(
-            f"paired_test: {len(first)} problems against {len(second)}. Evaluate both models on the same problems."
-        )
-    delta = second - first
-    low, high = bootstrap_interval(delta, confidence, resamples, seed)
-    moved = delta[delta != 0]
-    if not len(moved):
-        p_value = 1.0
-    else:
-        bound = abs(moved.sum()) * (1 - 1e-12)  # flips that equal the observed sum up to rounding count as hits
-        if len(moved) <= 16:
-            signs = 1 - 2 * ((np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1)
-            p_value = float((np.abs(signs @ moved) >= bound).mean())
-        else:
-            generator, hits = np.random.default_rng(seed), 0
-            for _ in range(resamples):
-                hits += abs((generator.integers(0, 2, len(moved)) * 2 - 1) @ moved) >= bound
-            p_value = float((1 + hits) / (1 + resamples))
-    return PairedTest(float(delta.mean()), low, high, p_value, len(delta))
+    one, other = (np.ones(np.shape(values)) for values in (a, b))
+    return _test("paired_test", a, b, one, other, confidence, resamples, seed)
 
 
 def paired_ratio_test(
@@ -122,49 +86,71 @@ def paired_ratio_test(
 ) -> PairedTest:
     """`paired_test` for ratios: the difference is `sum w_b b / sum w_b - sum w_a a / sum w_a`.
 
-    Under the null the two models of each problem may be exchanged: its value and its weight change sides together. All
-    exchanges up to 16 problems that differ, else `resamples` random ones; the interval resamples problems.
+    A problem's value and its weight are exchanged together, and resampled together.
 
     Args:
-        a, b: (problems,) figures of the two models, problem by problem in the same order.
+        a, b: (problems,) numbers of the two models, problem by problem in the same order.
         weights_a, weights_b: (problems,) their weights, positive: the tokens behind a mean over tokens.
 
     Example:
         >>> paired_ratio_test([1.0, 1.0], [1.0, 2.0], [1, 1], [1, 3]).difference
         0.75
     """
-    first, second = _problems("paired_ratio_test", a), _problems("paired_ratio_test", b)
+    return _test("paired_ratio_test", a, b, weights_a, weights_b, confidence, resamples, seed)
+
+
+def _test(
+    name: str, a: ArrayLike, b: ArrayLike, weights_a: ArrayLike, weights_b: ArrayLike,
+    confidence: float, resamples: int, seed: int,
+) -> PairedTest:  # fmt: skip
+    from scipy.stats import permutation_test
+
+    first, second = _problems(name, a), _problems(name, b)
+    n = len(first)
     if first.shape != second.shape:
-        raise ValueError(
-            f"paired_ratio_test: {len(first)} problems against {len(second)}. Evaluate both models on the same ones."
-        )
-    below = [_weights("paired_ratio_test", w, v) for w, v in ((weights_a, first), (weights_b, second))]
-    above = [first * below[0], second * below[1]]
+        raise ValueError(f"{name}: {n} problems against {len(second)}. Evaluate both models on the same problems.")
+    below = [_weights(name, w, v) for w, v in ((weights_a, first), (weights_b, second))]
+    columns = np.array([first * below[0], below[0], second * below[1], below[1]])
+    total = columns[:2].sum(1) + columns[2:].sum(1)
+    change = columns[2:] - columns[:2]
+    change = change[:, (change != 0).any(0)]
 
-    def difference(exchanged: np.ndarray) -> np.ndarray:
-        sums = [values[0].sum() + exchanged @ (values[1] - values[0]) for values in (above, below)]
-        others = [values[1].sum() - exchanged @ (values[1] - values[0]) for values in (above, below)]
-        return others[0] / others[1] - sums[0] / sums[1]
+    def difference(one: np.ndarray, w_one: np.ndarray, other: np.ndarray, w_other: np.ndarray, axis: int = -1):
+        return _ratio(other, w_other, axis) - _ratio(one, w_one, axis)
 
-    observed = float(difference(np.zeros((1, len(first))))[0])
-    statistics = np.concatenate(
-        [
-            _ratio(above[1], below[1], chosen) - _ratio(above[0], below[0], chosen)
-            for chosen in _draws(len(first), resamples, seed)
-        ]
-    )
-    moved = np.flatnonzero((above[0] != above[1]) | (below[0] != below[1]))
-    bound = abs(observed) * (1 - 1e-12)
-    if len(moved) <= 16:
-        exchanged = np.zeros((2 ** len(moved), len(first)))
-        exchanged[:, moved] = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
-        p_value = float((np.abs(difference(exchanged)) >= bound).mean())
-    else:
-        generator, hits = np.random.default_rng(seed), 0
-        for _ in range(resamples):
-            hits += int(abs(difference(generator.integers(0, 2, (1, len(first))))[0]) >= bound)
-        p_value = (1 + hits) / (1 + resamples)
-    return PairedTest(observed, *_ends(statistics, confidence), p_value, len(first))
+    def exchanged(signs: np.ndarray, axis: int = -1) -> np.ndarray:  # +1 a problem as it is, -1 exchanged
+        above, under = (t + (signs * c).sum(axis) for t, c in zip(total, change, strict=True))
+        other_above, other_under = (2 * t - v for t, v in zip(total, (above, under), strict=True))
+        return above / under - other_above / other_under
+
+    p_value = 1.0  # also where one problem differs: its exchange changes the sign only
+    if change.shape[1] > 1:
+        p_value = permutation_test(
+            (np.ones(change.shape[1]),), exchanged, permutation_type="samples", vectorized=True,
+            n_resamples=resamples, batch=max(1, _BATCH // n), rng=np.random.default_rng(seed),
+        ).pvalue  # fmt: skip
+    low, high = _bootstrap(list(columns), difference, confidence, resamples, seed)
+    return PairedTest(float(difference(*columns)), low, high, float(p_value), n)
+
+
+def _bootstrap(
+    columns: Sequence[np.ndarray], statistic: Callable, confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    from scipy.stats import bootstrap
+
+    n = len(columns[0])
+    if n == 1:
+        value = float(statistic(*columns))
+        return value, value
+    interval = bootstrap(
+        columns, statistic, paired=True, method="percentile", vectorized=True, axis=-1, confidence_level=confidence,
+        n_resamples=resamples, batch=max(1, _BATCH // n), rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(interval.low), float(interval.high)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray, axis: int = -1) -> np.ndarray:
+    return above.sum(axis) / below.sum(axis)
 
 
 def _weights(name: str, weights: ArrayLike, values: np.ndarray) -> np.ndarray:
@@ -177,7 +163,7 @@ def _weights(name: str, weights: ArrayLike, values: np.ndarray) -> np.ndarray:
 def _problems(name: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
-        raise ValueError(f"{name}: needs one figure a problem and at least one problem, got shape {array.shape}.")
+        raise ValueError(f"{name}: needs one number a problem and at least one problem, got shape {array.shape}.")
     if np.isnan(array).any():
-        raise ValueError(f"{name}: NaN among the figures; leave out the problems that have no figure.")
+        raise ValueError(f"{name}: NaN among the numbers; leave out the problems that have none.")
     return array

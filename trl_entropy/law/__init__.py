@@ -2,14 +2,6 @@
 
 from .fit import LawFit, fit_entropy_law
 from .forecast import LawForecast, forecast_entropy_law
-from .paper import PAPER_CURVES, PaperCurve
 
 
-__all__ = [
-    "PAPER_CURVES",
-    "LawFit",
-    "LawForecast",
-    "PaperCurve",
-    "fit_entropy_law",
-    "forecast_entropy_law",
-]
+__all__ = ["LawFit", "LawForecast", "fit_entropy_law", "forecast_entropy_law"]

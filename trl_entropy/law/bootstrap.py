@@ -9,30 +9,23 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def line_through(x: Floats, y: Floats) -> tuple[float, float]:
+def line_through(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Least squares `y = intercept + slope * x`.
 
     Args:
         x: Shape (n,), not constant.
-        y: Shape (n,).
+        y: Shape (..., n), several lines at once.
 
     Returns:
-        Intercept and slope.
+        Intercept and slope, shape (...).
 
     Example:
-        >>> line_through(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
-        (1.0, 2.0)
+        >>> [float(v) for v in line_through(np.array([0.0, 1.0]), np.array([1.0, 3.0]))]
+        [1.0, 2.0]
     """
     centred = x - x.mean()
-    slope = float(centred @ (y - y.mean()) / (centred @ centred))
-    return float(y.mean() - slope * x.mean()), slope
-
-
-def lag_one_autocorrelation(residuals: Floats) -> float:
-    """`sum r_t r_{t+1} / sum r_t^2` of centred residuals, 0 where they are all 0."""
-    r = residuals - residuals.mean()
-    power = float(r @ r)
-    return float(r[:-1] @ r[1:]) / power if power > 0 else 0.0
+    slope = (y - y.mean(axis=-1, keepdims=True)) @ centred / (centred @ centred)
+    return y.mean(axis=-1) - slope * x.mean(), slope
 
 
 def block_length(residuals: Floats) -> int:
@@ -45,12 +38,11 @@ def block_length(residuals: Floats) -> int:
         >>> block_length(np.array([1.0, -1.0] * 20))
         1
     """
-    n = len(residuals)
-    rho = min(lag_one_autocorrelation(residuals), 0.97)
+    n, r = len(residuals), residuals - residuals.mean()
+    power = float(r @ r)
+    rho = min(float(r[:-1] @ r[1:]) / power if power > 0 else 0.0, 0.97)
     # Negative autocorrelation makes blocks unnecessary: single points are then conservative.
-    if rho <= 0:
-        return 1
-    length = 1.5 ** (1 / 3) * (2 * rho / (1 - rho**2)) ** (2 / 3) * n ** (1 / 3)
+    length = 1.5 ** (1 / 3) * (2 * max(rho, 0.0) / (1 - rho**2)) ** (2 / 3) * n ** (1 / 3)
     return int(min(max(1, round(length)), max(1, n // 4)))
 
 
@@ -75,10 +67,6 @@ def bootstrap_lines(x: Floats, y: Floats, samples: int, block: int, seed: int) -
     intercept, slope = line_through(x, y)
     fitted = intercept + slope * x
     residuals = (y - fitted) * np.sqrt(n / max(1, n - 2))
-    generator = np.random.default_rng(seed)
-    starts = generator.integers(0, n, size=(samples, -(-n // block)))
+    starts = np.random.default_rng(seed).integers(0, n, size=(samples, -(-n // block)))
     index = (starts[:, :, None] + np.arange(block)).reshape(samples, -1)[:, :n] % n
-    resampled = fitted + residuals[index]
-    centred = x - x.mean()
-    slopes = (resampled - resampled.mean(axis=1, keepdims=True)) @ centred / (centred @ centred)
-    return np.stack([resampled.mean(axis=1) - slopes * x.mean(), slopes], axis=1)
+    return np.stack(line_through(x, fitted + residuals[index]), axis=1)

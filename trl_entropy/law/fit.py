@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ class LawFit:
     Args:
         a: How much reward one unit of exp(H) costs, in units of reward.
         b: The intercept, in units of reward.
-        ceiling: `b - a`, the reward the law gives at zero entropy.
         a_interval: Bootstrap interval of `a`; NaN with fewer than 8 points.
         b_interval: Of `b`.
         ceiling_interval: Of the ceiling.
@@ -41,19 +40,23 @@ class LawFit:
 
     a: float
     b: float
-    ceiling: float
-    a_interval: Interval
-    b_interval: Interval
-    ceiling_interval: Interval
-    r2: float
-    rmse: float
-    points: int
-    block: int
-    confidence: float
-    entropy_range: Interval
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    _lines: NDArray[np.float64] = field(repr=False, compare=False)
+    a_interval: Interval = _NO_INTERVAL
+    b_interval: Interval = _NO_INTERVAL
+    ceiling_interval: Interval = _NO_INTERVAL
+    r2: float = math.nan
+    rmse: float = math.nan
+    points: int = 0
+    block: int = 0
+    confidence: float = 0.95
+    entropy_range: Interval = _NO_INTERVAL
+    verdict: Verdict = "unfit"
+    reasons: tuple[str, ...] = ()
+    _lines: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)), repr=False, compare=False)
+
+    @property
+    def ceiling(self) -> float:
+        """`b - a`, the reward the law gives at zero entropy."""
+        return self.b - self.a
 
     def predict(self, entropy: ArrayLike) -> NDArray[np.float64]:
         """`b - a * exp(H)` at entropies in nats, any shape."""
@@ -71,11 +74,8 @@ class LawFit:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes None."""
-        names = ("a", "b", "ceiling", "r2", "rmse", "points", "block", "confidence", "verdict")
-        result: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
-        for name in ("a_interval", "b_interval", "ceiling_interval", "entropy_range"):
-            result[name] = [_plain(v) for v in getattr(self, name)]
-        return result | {"reasons": list(self.reasons)}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "_lines"}
+        return {name: _plain(value) for name, value in {**values, "ceiling": self.ceiling}.items()}
 
 
 def fit_entropy_law(
@@ -122,54 +122,30 @@ def fit_entropy_law(
     if block is not None and not 1 <= block <= len(h):
         raise ValueError(f"block is {block}: give 1 to {len(h)} points, or None to choose it from the data.")
     x = np.exp(h)
-    entropy_range = (float(h.min()), float(h.max()))
+    common: dict[str, Any] = {
+        "points": len(h), "confidence": confidence, "entropy_range": (float(h.min()), float(h.max())),
+    }  # fmt: skip
     if is_constant(x):
-        reasons = (f"entropy is constant at {h[0]:.3g} nats",)
-        return _without_fit(math.nan, math.nan, math.nan, len(h), confidence, entropy_range, reasons)
+        return LawFit(math.nan, math.nan, reasons=(f"entropy is constant at {h[0]:.3g} nats",), **common)
     if is_constant(r):
         level = float(r.mean())
-        return _without_fit(
-            0.0, level, 0.0, len(h), confidence, entropy_range, (f"reward is constant at {level:.3g}",)
-        )
-    b, slope = line_through(x, r)
-    a = -slope
-    residuals = r - (b - a * x)
-    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var())
-    lines, chosen = np.empty((0, 2)), 0
-    a_interval = b_interval = ceiling_interval = _NO_INTERVAL
+        return LawFit(0.0, level, rmse=0.0, reasons=(f"reward is constant at {level:.3g}",), **common)
+    b, slope = (float(v) for v in line_through(x, r))
+    residuals = r - (b + slope * x)
     if len(h) >= MIN_POINTS:
-        chosen = block or block_length(residuals)
-        lines = bootstrap_lines(x, r, samples, chosen, seed)
-        a_interval = _interval(-lines[:, 1], confidence)
-        b_interval = _interval(lines[:, 0], confidence)
-        ceiling_interval = _interval(lines[:, 0] + lines[:, 1], confidence)
-    verdict, reasons = judge(h, r, a, r2, ceiling_interval[1] - ceiling_interval[0])
-    return LawFit(
-        a=a,
-        b=b,
-        ceiling=b - a,
-        a_interval=a_interval,
-        b_interval=b_interval,
-        ceiling_interval=ceiling_interval,
-        r2=r2,
-        rmse=float(np.sqrt(np.mean(residuals**2))),
-        points=len(h),
-        block=chosen,
-        confidence=confidence,
-        entropy_range=entropy_range,
-        verdict=verdict,
-        reasons=reasons,
-        _lines=lines,
-    )
-
-
-def _without_fit(
-    a: float, b: float, rmse: float, points: int, confidence: float, entropy_range: Interval, reasons: tuple[str, ...]
-) -> LawFit:
-    return LawFit(
-        a, b, b - a, _NO_INTERVAL, _NO_INTERVAL, _NO_INTERVAL, math.nan, rmse, points, 0, confidence, entropy_range,
-        "unfit", reasons, np.empty((0, 2)),
-    )  # fmt: skip
+        common["block"] = block or block_length(residuals)
+        lines = bootstrap_lines(x, r, samples, common["block"], seed)
+        common |= {
+            "a_interval": _interval(-lines[:, 1], confidence),
+            "b_interval": _interval(lines[:, 0], confidence),
+            "ceiling_interval": _interval(lines.sum(axis=1), confidence),
+            "_lines": lines,
+        }
+    low, high = common.get("ceiling_interval", _NO_INTERVAL)
+    r2 = 1 - float(residuals @ residuals) / float(len(r) * r.var())
+    verdict, reasons = judge(h, r, -slope, r2, high - low)
+    rmse = float(np.sqrt(np.mean(residuals**2)))
+    return LawFit(-slope, b, r2=r2, rmse=rmse, verdict=verdict, reasons=reasons, **common)
 
 
 def _checked(entropy: Any, reward: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -180,7 +156,7 @@ def _checked(entropy: Any, reward: Any) -> tuple[NDArray[np.float64], NDArray[np
         raise ValueError(f"{len(h)} point(s) given: a line needs at least 2, and an interval at least {MIN_POINTS}.")
     for name, values in (("entropy", h), ("reward", r)):
         if not np.isfinite(values).all():
-            where = int(np.flatnonzero(~np.isfinite(values))[0])
+            where = int(np.argmin(np.isfinite(values)))
             raise ValueError(f"{name}[{where}] is {values[where]}: drop steps that have no finite value.")
     if h.max() > 20:
         raise ValueError(
@@ -196,4 +172,6 @@ def _interval(values: NDArray[np.float64], confidence: float) -> Interval:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

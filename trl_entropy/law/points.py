@@ -30,7 +30,7 @@ class RunLaw:
 
     run: Run
     source: str
-    steps: NDArray[np.int64]
+    steps: NDArray[np.float64]
     entropy: NDArray[np.float64]
     reward: NDArray[np.float64]
     fit: LawFit
@@ -99,4 +99,4 @@ def law_of_run(
     long_enough = len(entropy) * fraction >= MIN_POINTS
     forecast = forecast_entropy_law(entropy, reward, fraction=fraction, confidence=confidence) if long_enough else None
     source = f"{h_key} and {r_key}" + (f", means of {average} points" if average > 1 else "") + note
-    return RunLaw(run, source, points[0].astype(np.int64), entropy, reward, fit, forecast)
+    return RunLaw(run, source, points[0], entropy, reward, fit, forecast)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..runlog.records import Run
-from .style import METHODS, SeriesStyle, new_figure, paper_style, series_style
+from .style import BASELINE, SeriesStyle, new_figure, paper_style, styles_by_method
 
 
 def plot_card(run: Run, path: str | Path, evaluations: Mapping[str, Mapping[int, float]] | None = None) -> bool:
     """Draw a run's entropy by optimizer step and, beside it, pass@k by k.
 
     Args:
-        run: its metrics `entropy`, `siren/entropy` and `siren/anchor`, and its first method, for the line's look.
+        run: its metrics `entropy`, `siren/entropy` and `siren/anchor`, and its methods, for the line's look.
         path: the PNG to write.
         evaluations: label -> k -> pass@k. The first of several is drawn as the reference.
 
@@ -24,8 +24,7 @@ def plot_card(run: Run, path: str | Path, evaluations: Mapping[str, Mapping[int,
     panels = (["entropy"] if "entropy" in run.metrics else []) + (["pass"] if evaluations else [])
     if not panels:
         return False
-    method = run.method.partition("+")[0]
-    style = METHODS.get("plain" if method == "unknown" else method) or series_style(0, method)
+    (style,) = styles_by_method(["plain" if run.method == "unknown" else run.method], [run.name])
     with paper_style():
         figure, axes = new_figure(1, len(panels), size=(4.6 * len(panels), 3.1))
         by_panel = dict(zip(panels, [axes] if len(panels) == 1 else list(axes), strict=True))
@@ -53,7 +52,7 @@ def _draw_entropy(axis: Any, run: Run, style: SeriesStyle) -> None:
 
 def _draw_pass(axis: Any, evaluations: Mapping[str, Mapping[int, float]], own: SeriesStyle) -> None:
     for index, (label, values) in enumerate(evaluations.items()):
-        style = own if index or len(evaluations) == 1 else METHODS["plain"]
+        style = own if index or len(evaluations) == 1 else BASELINE
         ks = sorted(values)
         axis.plot(ks, [values[k] for k in ks], label=label, marker=style.marker, **style.line())
     axis.set_xscale("log", base=2)

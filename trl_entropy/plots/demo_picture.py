@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .style import method_style, new_figure, paper_style, save_figure
+from ..runlog.run_methods import name_of
+from .style import SeriesStyle, new_figure, paper_style, save_figure, styles_by_method
 
 
 # Batches in the moving average of the training curves: one batch's reward has a standard error of two to three points.
@@ -52,9 +53,14 @@ def plot_demo(results: dict[str, Any], path: str | Path) -> list[Path]:
         return save_figure(figure, path)
 
 
+def _lines(results: dict[str, Any]) -> list[tuple[dict[str, Any], SeriesStyle]]:
+    methods = results["methods"]
+    names = [figures.get("name") or name_of(method) for method, figures in methods.items()]
+    return list(zip(methods.values(), styles_by_method(list(methods), names), strict=True))
+
+
 def _training(axis: Any, results: dict[str, Any], key: str) -> None:
-    for method, figures in results["methods"].items():
-        style = method_style(method)
+    for figures, style in _lines(results):
         curves = [_smooth(run[key], _SMOOTHING) for run in figures["runs"]]
         batches = np.array(figures["runs"][0]["batch"])
         if len(curves) > 1:
@@ -71,8 +77,7 @@ def _smooth(values: list[float], width: int) -> np.ndarray:
 
 
 def _over_time(axis: Any, results: dict[str, Any]) -> None:
-    for method, figures in results["methods"].items():
-        style = method_style(method)
+    for figures, style in _lines(results):
         for name in ("pass@16", "pass@1"):
             points = [results["start"], *(point["figures"] for point in figures["path"])]
             batches = [0, *(point["batch"] for point in figures["path"])]
@@ -104,8 +109,7 @@ def _name_lines(axis: Any, results: dict[str, Any], name: str, above: bool) -> N
 
 def _frontier(axis: Any, results: dict[str, Any]) -> None:
     start = results["start"]
-    for method, figures in results["methods"].items():
-        style = method_style(method)
+    for figures, style in _lines(results):
         points = [start, *(point["figures"] for point in figures["path"])]
         x = [point["pass@1"]["mean"] for point in points]
         y = [point["pass@16"]["mean"] for point in points]

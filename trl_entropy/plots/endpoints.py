@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..runlog.groups import Group, half_width, last_values
+from ..runlog.groups import Group, end_values, half_width
 from .curves import group_styles
-from .style import new_figure
+from .style import MOST_LINES, new_figure
 
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ def plot_last_values(
     """Each group's mean over its last tenth: a small mark a seed, a large one their mean, a line the 95 % interval.
 
     Returns:
-        The figure; None where no group logged the metric. Draw inside `paper_style`.
+        The picture; None where no group logged the metric. Draw inside `paper_style`.
     """
-    ends = [last_values(group, key) for group in groups]
+    groups = groups[:MOST_LINES]
+    ends = [end_values(group, key) for group in groups]
     if not any(len(end) for end in ends):
         return None
     figure, axes = new_figure(size=size or (5.2, 0.9 + 0.42 * len(groups)))
@@ -32,7 +33,7 @@ def plot_last_values(
     for row, (end, style) in enumerate(zip(ends, styles, strict=True)):
         if not len(end):
             continue
-        half = float(half_width(end))
+        half = half_width(end)
         if np.isfinite(half):
             axes.plot([end.mean() - half, end.mean() + half], [row, row], color=style.color, linewidth=2.2, alpha=0.6)
         if len(end) > 1:

@@ -42,7 +42,7 @@ class LawLine:
 def plot_law(
     lines: Sequence[LawLine], title: str = "The entropy law", size: tuple[float, float] | None = None
 ) -> Figure:
-    """Points (H, R), the curve `R = b - a exp(H)` down to H = 0 with its interval, and the ceiling at H = 0.
+    """Points (exp(H), R), the line `R = b - a exp(H)` down to exp(0) = 1 with its interval, and the ceiling there.
 
     A fit whose verdict is `unfit` is not drawn: its points are, and the legend says so. Points that a forecast was
     fitted on are filled, the rest are hollow, and the forecast's curve is dotted. The legend stands below the axes,
@@ -50,7 +50,7 @@ def plot_law(
 
     Args:
         lines: One a run.
-        title: Of the figure.
+        title: Of the picture.
         size: Inches, without the legend.
 
     Raises:
@@ -67,36 +67,29 @@ def plot_law(
         cut = line.forecast.cut if line.forecast else len(line.entropy)
         first = np.arange(len(line.entropy))[::stride] < cut
         for chosen, face in ((first, color), (~first, "none")):
-            h, r = line.entropy[::stride][chosen], line.reward[::stride][chosen]
-            axes.plot(
-                h,
-                r,
-                line.style.marker,
-                color=color,
-                markerfacecolor=face,
-                alpha=0.45,
-                markersize=3,
-                markeredgewidth=0.7,
-            )
+            x, y = np.exp(line.entropy[::stride][chosen]), line.reward[::stride][chosen]
+            look = {"color": color, "markerfacecolor": face, "markersize": 4, "markeredgewidth": 0.8}
+            axes.plot(x, y, line.style.marker, alpha=0.6, **look)
         grid = np.linspace(0.0, float(line.entropy.max()), 120)
+        x = np.exp(grid)
         label = f"{short_label(line.style.label)}: "
         if line.fit.verdict == "unfit":
             axes.plot([], [], line.style.marker, color=color, label=label + "no fit")
         else:
             low, high = line.fit.band(grid)
-            axes.fill_between(grid, low, high, color=color, alpha=0.14, linewidth=0)
+            axes.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
             label += f"ceiling {line.fit.ceiling:.3g}, R² {line.fit.r2:.2f}"
-            axes.plot(grid, line.fit.predict(grid), label=label, **line.style.line())
-            axes.plot([0], [line.fit.ceiling], marker="*", color=color, markersize=9, clip_on=False)
+            axes.plot(x, line.fit.predict(grid), label=label, **line.style.line())
+            axes.plot([1], [line.fit.ceiling], marker="*", color=color, markersize=9, clip_on=False)
         if line.forecast and line.forecast.fit.verdict != "unfit":
             label = f"forecast from {line.forecast.cut} points, RMSE {line.forecast.rmse:.2g}"
-            axes.plot(grid, line.forecast.fit.predict(grid), color=color, linestyle=":", linewidth=1.4, label=label)
-    axes.set(title=title, xlabel="mean token entropy H (nats)", ylabel="reward R")
+            axes.plot(x, line.forecast.fit.predict(grid), color=color, linestyle=":", linewidth=1.4, label=label)
+    axes.set(title=title, xlabel="exp(H), H the mean token entropy in nats", ylabel="reward R")
     rewards = np.concatenate([line.reward for line in lines])
     ceilings = [line.fit.ceiling for line in lines if line.fit.verdict != "unfit"]
     low, high = min(rewards.min(), *ceilings, np.inf), max(rewards.max(), *ceilings, -np.inf)
     margin = 0.08 * (high - low or 1.0)
     axes.set_ylim(low - margin, high + margin)  # a wide interval must not flatten the points
-    axes.set_xlim(left=0.0)
+    axes.set_xlim(left=1.0)
     figure.legend(loc="outside lower center", ncols=1)
     return figure

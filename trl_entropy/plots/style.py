@@ -1,8 +1,8 @@
-"""One look for every figure: a colour, a dash and a marker per method, so that no figure relies on colour alone."""
+"""One look for every picture: a colour, a dash and a marker a line, so that no picture relies on colour alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one method is drawn.
+    """How one line is drawn.
 
     Args:
         label: The name in legends.
@@ -32,32 +32,25 @@ class SeriesStyle:
     marker: str
 
     def line(self) -> dict[str, Any]:
-        """Keyword arguments for `Axes.plot`.
-
-        Example:
-            ```python
-            axes.plot(steps, entropy, label=style.label, **style.line())
-            ```
-        """
+        """Keyword arguments for `Axes.plot`."""
         return {"color": self.color, "linestyle": (0, self.dash) if self.dash else "-"}
 
 
-# Told apart under protanopia, deuteranopia and tritanopia, and in grey by dash and marker: tests/plots/test_style.py.
-METHODS: Mapping[str, SeriesStyle] = {
-    "plain": SeriesStyle("GRPO", "#3a3a3a", "#d0d0d0", (), "o"),
-    "bonus": SeriesStyle("entropy bonus", "#d55e00", "#ff8c42", (4, 1.5), "s"),
-    "siren": SeriesStyle("SIREN", "#0064b4", "#56a8f0", (), "D"),
-    "clip_cov": SeriesStyle("Clip-Cov", "#00926b", "#2fd0a4", (1.2, 1.2), "^"),
-    "kl_cov": SeriesStyle("KL-Cov", "#a8327d", "#f08cc8", (6, 1.5, 1.2, 1.5), "v"),
-}
-
-# For runs whose method is not one of ours, and for the second and later runs of one method.
-_OTHERS = (
+# Colour on white, on a dark page, dash, marker. The first is plain GRPO's. The first six are told apart under
+# protanopia, deuteranopia and tritanopia, and in grey by dash and marker: tests/plots/test_style.py.
+_LOOKS: tuple[tuple[str, str, tuple[float, ...], str], ...] = (
+    ("#3a3a3a", "#d0d0d0", (), "o"),
+    ("#0064b4", "#56a8f0", (), "D"),
+    ("#d55e00", "#ff8c42", (4, 1.5), "s"),
+    ("#00926b", "#2fd0a4", (1.2, 1.2), "^"),
+    ("#a8327d", "#f08cc8", (6, 1.5, 1.2, 1.5), "v"),
+    ("#7b1fe0", "#9a5cff", (5, 1, 1, 1, 1, 1), "X"),
     ("#7a5c00", "#e0bd4f", (2.5, 1), "P"),
-    ("#5b3fb0", "#b3a1ff", (5, 1, 1, 1, 1, 1), "X"),
     ("#007c91", "#4fd1e6", (8, 2), "<"),
     ("#9b1c1c", "#ff8a8a", (3, 3), ">"),
 )
+BASELINE = SeriesStyle("", "#777777", "#a9b1b8", (1, 2), "*")  # what the runs began from
+MOST_LINES = 6  # in one picture: more cannot be told apart
 
 RC_PARAMS: Mapping[str, Any] = {
     "figure.figsize": (5.2, 3.4),
@@ -92,8 +85,7 @@ RC_PARAMS: Mapping[str, Any] = {
 
 def dark_colors() -> dict[str, str]:
     """For each colour of a line on white, the one that replaces it on a dark page."""
-    styles = [(style.color, style.dark) for style in METHODS.values()]
-    return dict(styles + [(color, dark) for color, dark, _, _ in _OTHERS])
+    return {color: dark for color, dark, _, _ in _LOOKS}
 
 
 def legend_label(text: str) -> str:
@@ -117,46 +109,45 @@ def short_label(text: str, most: int = 32) -> str:
     return f"{text[:head]}…{text[head + 1 - most :]}"
 
 
-def method_style(method: str) -> SeriesStyle:
-    """The style of one of our methods.
-
-    Args:
-        method: One of `plain`, `bonus`, `siren`, `clip_cov`, `kl_cov`.
-
-    Raises:
-        ValueError: If the method is unknown.
-
-    Example:
-        >>> method_style("siren").label
-        'SIREN'
-    """
-    if method not in METHODS:
-        raise ValueError(f"Unknown method {method!r}. Allowed: {', '.join(METHODS)}.")
-    return METHODS[method]
-
-
-def series_style(index: int, label: str) -> SeriesStyle:
-    """The style of the `index`-th line of a figure whose lines are not methods.
+def series_style(index: int, label: str, variant: int = 0) -> SeriesStyle:
+    """The style of the `index`-th line of a picture; variants of one line share its colour, not its dash and marker.
 
     Example:
         >>> series_style(0, "run-a").label
         'run-a'
     """
-    every = [(s.color, s.dark, s.dash, s.marker) for s in METHODS.values()] + list(_OTHERS)
-    color, dark, dash, marker = every[index % len(every)]
+    color, dark, _, _ = _LOOKS[index % len(_LOOKS)]
+    _, _, dash, marker = _LOOKS[(index + variant) % len(_LOOKS)]
     return SeriesStyle(legend_label(label), color, dark, dash, marker)
+
+
+def styles_by_method(methods: Sequence[str], labels: Sequence[str]) -> list[SeriesStyle]:
+    """A style for each line by its method: one colour a method, in the order of appearance, `plain` always the first.
+
+    Lines of one method differ in dash and marker; where all lines are of one method, in colour too.
+
+    Args:
+        methods: The method's key of each line.
+        labels: Of the lines, for legends.
+
+    Example:
+        >>> a, b, c = styles_by_method(["siren", "plain", "siren"], "abc")
+        >>> a.color == c.color != b.color, a.dash == c.dash
+        (True, False)
+    """
+    known = list(dict.fromkeys(["plain", *methods]))
+    if len(set(methods)) == 1 and len(methods) > 1:
+        return [series_style(i, short_label(label)) for i, label in enumerate(labels)]
+    places = [(0 if method == "plain" else 1 + (known.index(method) - 1) % (len(_LOOKS) - 1)) for method in methods]
+    return [
+        series_style(place, short_label(label), methods[:i].count(method))
+        for i, (place, method, label) in enumerate(zip(places, methods, labels, strict=True))
+    ]
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw with [`RC_PARAMS`], and leave the caller's matplotlib settings as they were.
-
-    Example:
-        ```python
-        with paper_style():
-            figure, axes = new_figure()
-        ```
-    """
+    """Draw with [`RC_PARAMS`], and leave the caller's matplotlib settings as they were."""
     import matplotlib
 
     settings: Any = dict(RC_PARAMS)
@@ -165,7 +156,7 @@ def paper_style() -> Iterator[None]:
 
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
-    """A figure outside pyplot's global state (no window, no leak), with its axes as `plt.subplots` returns them.
+    """A matplotlib figure outside pyplot's global state, with its axes as `plt.subplots` returns them.
 
     Call it inside [`paper_style`].
     """
@@ -178,19 +169,10 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] | None
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write a figure as PNG and as SVG.
-
-    Args:
-        figure: The figure.
-        path: Where to, with or without the suffix `.png` or `.svg`; both files are written beside each other.
+    """Write a picture as PNG and as SVG, beside each other, to a path with or without one of the two suffixes.
 
     Returns:
         The two files, PNG first.
-
-    Example:
-        ```python
-        save_figure(figure, "out/entropy")  # out/entropy.png, out/entropy.svg
-        ```
     """
     path = Path(path)
     stem = path.with_suffix("") if path.suffix in (".png", ".svg") else path

@@ -1,6 +1,6 @@
-"""One self-contained HTML page of one run or several: curves, law, dynamics, settings, tokens. No torch."""
+"""One self-contained HTML page of one run or several, what was learned first. No torch."""
 
-from .build import build_report, write_report
+from .build import build_report, page_of_paths, write_report
 
 
-__all__ = ["build_report", "write_report"]
+__all__ = ["build_report", "page_of_paths", "write_report"]

@@ -18,13 +18,13 @@ _INK = {"#000000": "--ink", "#dddddd": "--rule", "#777777": "--muted", "#ffffff"
 
 
 def inline_svg(figure: Figure, prefix: str, title: str, description: str) -> str:
-    """A figure as an `<svg>` element: ids unique in the page, colours as CSS variables, a title for screen readers.
+    """A picture as an `<svg>` element: ids unique in the page, colours as CSS variables, a title for screen readers.
 
     Args:
-        figure: A figure of `trl_entropy.plots`, inside `paper_style`.
+        figure: One of `trl_entropy.plots`, inside `paper_style`.
         prefix: Unique in the page; letters, digits and hyphens.
         title: Short name, read out first.
-        description: What the figure shows, in words.
+        description: What the picture shows, in words.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..runlog.records import Run, is_number
+from ..runlog.run_methods import PLAIN, name_of
 
 
-FIGURES = ("entropy", "nucleus_entropy", "nucleus_size", "logp", "advantage", "covariance")
-MARKS = ("kept", "clipped", "penalised")
+NUMBERS = ("entropy", "nucleus_entropy", "nucleus_size", "logp", "advantage", "covariance")
+_NOT_TOKENS = ("step", "method", "prompt", "tokens", "left_out")
 _MOST_PROMPT = 1500
 
 
@@ -59,22 +60,32 @@ def _pack(index: int, run: Run, line: dict[str, Any]) -> dict[str, Any] | None:
     n = len(tokens)
     row: dict[str, Any] = {
         "run": index,
-        "method": str(line.get("method", run.method)),
+        "method": _method(run, line),
         "step": line["step"],
         "prompt": str(line.get("prompt", ""))[-_MOST_PROMPT:],
         "tokens": [str(token) for token in tokens],
         "left_out": line["left_out"] if isinstance(line.get("left_out"), int) else 0,
-        "figures": {},
+        "numbers": {},
         "marks": {},
     }
-    for name in FIGURES:
-        values = line.get(name)
+    for name, values in line.items():
+        if name in _NOT_TOKENS:
+            continue
         if is_number(values):
-            row["figures"][name] = values
+            row["numbers"][name] = values
+        elif isinstance(values, list) and name not in NUMBERS and _are_places(values, n):
+            row["marks"][name] = [i for i in values if isinstance(i, int) and 0 <= i < n]
         elif isinstance(values, list) and len(values) == n:
-            row["figures"][name] = [v if is_number(v) else None for v in values]
-    for name in MARKS:
-        marked = line.get(name)
-        if isinstance(marked, list):
-            row["marks"][name] = [i for i in marked if isinstance(i, int) and 0 <= i < n]
+            row["numbers"][name] = [v if is_number(v) else None for v in values]
     return row
+
+
+def _are_places(values: list[Any], n: int) -> bool:
+    """Whether a list names tokens by their places; a number a token is as long as the tokens."""
+    return len(values) != n or values == list(range(n))
+
+
+def _method(run: Run, line: dict[str, Any]) -> str:
+    if run.methods is None:
+        return name_of(str(line.get("method", PLAIN.key)))
+    return " + ".join(method.name for method in run.methods) or PLAIN.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,32 +61,19 @@ def read_jsonl(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], list[Probl
 
 
 def read_trainer_state(path: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """`log_history` of a `trainer_state.json`. Of a truncated file, the entries before the damage.
+    """`log_history` of a `trainer_state.json`.
 
     Raises:
-        RunLogError: If there is no log history in it.
+        RunLogError: If the file is damaged or there is no log history in it.
     """
-    text, problems = read_text(path)
-    try:
-        state = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        entries = list(_salvaged(text))
-        line = getattr(error, "lineno", None)
-        if not entries:
-            raise RunLogError(
-                f"{path}:{line or 1}: not JSON ({_reason(error)}), and no log entry before it."
-            ) from error
-        problems.append(Problem(path, line, f"not JSON from here ({_reason(error)}); {len(entries)} entries kept"))
-        return entries, problems
-    history = state.get("log_history") if isinstance(state, dict) else None
+    history = read_object(path).get("log_history")
     if not isinstance(history, list):
         raise RunLogError(
             f"{path}: no list named 'log_history'. A trainer_state.json of transformers' Trainer has one."
         )
     entries = [entry for entry in history if isinstance(entry, dict)]
-    if len(entries) < len(history):
-        problems.append(Problem(path, None, f"{len(history) - len(entries)} log entries are no objects; skipped"))
-    return entries, problems
+    skipped = len(history) - len(entries)
+    return entries, [Problem(path, None, f"{skipped} log entries are no objects; skipped")] if skipped else []
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -106,20 +92,19 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _salvaged(text: str) -> Iterator[dict[str, Any]]:
-    start = text.find('"log_history"')
-    start = text.find("[", start) + 1 if start >= 0 else 0
-    decoder = json.JSONDecoder()
-    while start > 0:
-        while start < len(text) and text[start] in " \t\r\n,":
-            start += 1
-        if start >= len(text) or text[start] != "{":
-            return
-        try:
-            entry, start = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            return
-        yield entry
+def flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """An entry with what other trainers nest under names of their own; `data` is a wrapper and names nothing.
+
+    >>> flat({"step": 1, "train": {"entropy": 0.5}, "data": {"actor/lr": 1.0}})
+    {'step': 1, 'train/entropy': 0.5, 'actor/lr': 1.0}
+    """
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, dict) and prefix.count("/") < 3:
+            found |= flat(value, prefix if key == "data" else f"{prefix}{key}/")
+        else:
+            found[prefix + key] = value
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -22,5 +22,5 @@ def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 
 def smoothing_window(points: int) -> int:
-    """An odd window of about a 25th of the run; 1 below 50 points."""
-    return 1 if points < 50 else points // 25 | 1
+    """An odd window of about a 25th of the run and at least 3; 1 below 15 points."""
+    return 1 if points < 15 else max(3, points // 25 | 1)

@@ -109,7 +109,7 @@ def add_monitors(
     """Add the callbacks that were asked for to the trainer. `prompt` is one of the training data: a text or a chat."""
     from ..callbacks.heldout import EvaluationCallback
     from ..callbacks.law_forecast import EntropyLawCallback
-    from ..callbacks.pictures import FigureCallback
+    from ..callbacks.pictures import PictureCallback
 
     if problems is not None:
         benchmark, rows = problems
@@ -128,4 +128,4 @@ def add_monitors(
     if monitors.log_entropy_law:
         trainer.add_callback(EntropyLawCallback(trainer))
     if monitors.log_figures:
-        trainer.add_callback(FigureCallback(trainer))
+        trainer.add_callback(PictureCallback(trainer))

@@ -4,13 +4,19 @@
   const box = document.getElementById("tokens");
   if (!box) return;
 
-  const FIGURES = {
+  const UNITS = {
     entropy: ["entropy", "nats"], nucleus_entropy: ["nucleus entropy", "nats"], nucleus_size: ["nucleus size", "words"],
     logp: ["log-probability", "nats"], advantage: ["advantage", ""], covariance: ["covariance", ""],
   };
-  const MARKS = { kept: "kept by the peak mask", clipped: "clipped: no gradient", penalised: "penalised" };
+  const WORDS = { kept: "kept by the peak mask", clipped: "clipped: no gradient", penalised: "penalised" };
+  const spoken = (name) => WORDS[name] || name.replaceAll("_", " ");
+  const unit = (name) => (UNITS[name] && UNITS[name][1] ? ` ${UNITS[name][1]}` : "");
+  const title = (name) => (UNITS[name] ? UNITS[name][0] : name.replaceAll("_", " "));
+  const sorted = (kind) => [...new Set(data.rows.flatMap((r) => Object.keys(r[kind])))];
+  const NUMBERS = sorted("numbers").sort((a, b) => (a in UNITS ? Object.keys(UNITS).indexOf(a) : 99) - (b in UNITS ? Object.keys(UNITS).indexOf(b) : 99));
+  const LOOK = Object.fromEntries(sorted("marks").map((name, i) => [name, `m${i % 5}`]));
   const el = (id) => document.getElementById(id);
-  const at = (row, name, i) => { const v = row.figures[name]; return Array.isArray(v) ? v[i] : v; };
+  const at = (row, name, i) => { const v = row.numbers[name]; return Array.isArray(v) ? v[i] : v; };
   const text = (v) => (v === null || v === undefined ? "–" : String(Math.round(v * 1e4) / 1e4));
   const make = (tag, cls, content) => {
     const node = document.createElement(tag);
@@ -19,9 +25,9 @@
     return node;
   };
 
-  // One scale for each figure over all completions, so that shades compare between steps: its 98 % quantile
+  // One scale for each number over all completions, so that shades compare between steps: its 98 % quantile
   const scale = {};
-  for (const name of Object.keys(FIGURES)) {
+  for (const name of NUMBERS) {
     const all = [];
     for (const row of data.rows) row.tokens.forEach((_, i) => { const v = at(row, name, i); if (typeof v === "number") all.push(Math.abs(v)); });
     all.sort((a, b) => a - b);
@@ -45,10 +51,10 @@
     fill(el("f-run"), unique(chosen("method").map((r) => r.run)).map((r) => [r, data.runs[r]]), true);
     fill(el("f-step"), unique(chosen("method", "run").map((r) => r.step)).sort((a, b) => a - b).map((s) => [s, s]), true);
     const rows = chosen("method", "run", "step");
-    fill(el("f-row"), rows.map((r, i) => [i, `${i + 1} of ${rows.length}, advantage ${Array.isArray(r.figures.advantage) ? "per token" : text(r.figures.advantage)}`]), true);
+    fill(el("f-row"), rows.map((r, i) => [i, `${i + 1} of ${rows.length}, advantage ${Array.isArray(r.numbers.advantage) ? "per token" : text(r.numbers.advantage)}`]), true);
     row = rows[Number(el("f-row").value)] || rows[0];
-    fill(el("f-shade"), Object.keys(FIGURES).filter((f) => f in row.figures).map((f) => [f, FIGURES[f][0]]), true);
-    fill(el("f-mark"), [["", "all"], ...Object.keys(MARKS).filter((m) => m in row.marks).map((m) => [m, MARKS[m]])], true);
+    fill(el("f-shade"), [...NUMBERS.filter((f) => f in row.numbers).map((f) => [f, title(f)]), ["-", "nothing"]], true);
+    fill(el("f-mark"), [["", "all"], ...Object.keys(row.marks).map((m) => [m, spoken(m)])], true);
     draw();
   }
 
@@ -65,7 +71,7 @@
       node.style.setProperty("--level", level.toFixed(2));
       if (value < 0) node.classList.add("neg");
       if (level > 0.7) node.classList.add("strong");
-      for (const name of Object.keys(marked)) if (marked[name].has(i)) node.classList.add(name);
+      for (const name of Object.keys(marked)) if (marked[name].has(i)) node.classList.add(LOOK[name]);
       if (only && !marked[only].has(i)) node.classList.add("off");
       node.id = `t${i}`;
       node.setAttribute("role", "option");
@@ -89,27 +95,26 @@
       part.append(mark, ` ${label}`);
       parts.push(part);
     };
-    const unit = FIGURES[shade][1] ? ` ${FIGURES[shade][1]}` : "";
-    add("", "word", `${FIGURES[shade][0]} 0`, 0);
+    if (shade !== "-") add("", "word", `${title(shade)} 0`, 0);
     const signed = data.rows.some((r) => r.tokens.some((_, i) => at(r, shade, i) < 0));
     const positive = data.rows.some((r) => r.tokens.some((_, i) => at(r, shade, i) > 0));
-    if (positive) add("strong", "word", `${text(scale[shade])}${unit} and more`, 1);
-    if (signed) add("neg strong", "word", `−${text(scale[shade])}${unit} and less`, 1);
-    for (const name of Object.keys(marked)) add(name, "word", `${MARKS[name]} (${marked[name].size})`, 0);
+    if (positive) add("strong", "word", `${text(scale[shade])}${unit(shade)} and more`, 1);
+    if (signed) add("neg strong", "word", `−${text(scale[shade])}${unit(shade)} and less`, 1);
+    for (const name of Object.keys(marked)) add(LOOK[name], "word", `${spoken(name)} (${marked[name].size})`, 0);
     el("legend").replaceChildren(...parts);
   }
 
   function strongest(shade, marked) {
-    const figures = Object.keys(FIGURES).filter((f) => f in row.figures);
+    const numbers = NUMBERS.filter((f) => f in row.numbers);
     const order = row.tokens.map((_, i) => i).sort((a, b) => Math.abs(at(row, shade, b) || 0) - Math.abs(at(row, shade, a) || 0)).slice(0, 20);
     const table = make("table"), head = make("tr");
-    for (const name of ["place", "token", ...figures.map((f) => FIGURES[f][0]), "marks"]) { const th = make("th", "", name); th.scope = "col"; head.append(th); }
+    for (const name of ["place", "token", ...numbers.map(title), "marks"]) { const th = make("th", "", name); th.scope = "col"; head.append(th); }
     const thead = make("thead"), body = make("tbody");
     thead.append(head);
     for (const i of order) {
       const tr = make("tr");
-      tr.append(make("td", "n", i + 1), make("td", "", JSON.stringify(row.tokens[i])), ...figures.map((f) => make("td", "n", text(at(row, f, i)))),
-        make("td", "", Object.keys(marked).filter((m) => marked[m].has(i)).join(", ")));
+      tr.append(make("td", "n", i + 1), make("td", "", JSON.stringify(row.tokens[i])), ...numbers.map((f) => make("td", "n", text(at(row, f, i)))),
+        make("td", "", Object.keys(marked).filter((m) => marked[m].has(i)).map(spoken).join(", ")));
       body.append(tr);
     }
     table.append(thead, body);
@@ -125,10 +130,8 @@
     box.setAttribute("aria-activedescendant", node.id);
     if (scroll) node.scrollIntoView({ block: "nearest" });
     const parts = [make("b", "", `${i + 1}: ${JSON.stringify(row.tokens[i])}`)];
-    for (const name of Object.keys(FIGURES)) {
-      if (name in row.figures) parts.push(make("span", "", `${FIGURES[name][0]} ${text(at(row, name, i))}${FIGURES[name][1] ? " " + FIGURES[name][1] : ""}`));
-    }
-    for (const name of Object.keys(row.marks)) if (row.marks[name].includes(i)) parts.push(make("b", "", MARKS[name]));
+    for (const name of NUMBERS) if (name in row.numbers) parts.push(make("span", "", `${title(name)} ${text(at(row, name, i))}${unit(name)}`));
+    for (const name of Object.keys(row.marks)) if (row.marks[name].includes(i)) parts.push(make("b", "", spoken(name)));
     el("detail").replaceChildren(...parts);
   }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from trl import GRPOConfig, GRPOTrainer
 
-from trl_entropy.callbacks.pictures import FigureCallback, draw_figures
+from trl_entropy.callbacks.pictures import PictureCallback, draw_pictures
 from trl_entropy.runlog import read_run
 
 from ..conftest import tiny_model, tiny_tokenizer, vowel_reward
@@ -17,20 +17,20 @@ HISTORY = [{"step": i, "entropy": 1 - i / 20, "reward": i / 20} for i in range(1
 
 
 def test_images_are_drawn_of_what_was_logged(tmp_path):
-    images = draw_figures([*HISTORY, {"train_loss": 0.0}], "siren", tmp_path)
+    images = draw_pictures([*HISTORY, {"train_loss": 0.0}], "siren", tmp_path)
     assert list(images) == ["entropy", "reward", "law"]
     for image in images.values():
         assert image.dtype == np.uint8
         assert image.ndim == 3
         assert len(np.unique(image)) > 20  # something is on it
-    assert list(draw_figures([{"step": 1, "reward": 1.0}], "plain", tmp_path)) == ["reward"]
+    assert list(draw_pictures([{"step": 1, "reward": 1.0}], "plain", tmp_path)) == ["reward"]
 
 
 def test_what_the_law_cannot_fit_is_left_out_of_the_figures(tmp_path):
     still = [{"step": i, "entropy": 1 - i / 20, "reward": 0.7} for i in range(1, 11)]
-    assert "law" in draw_figures(still, "plain", tmp_path)  # the points, and "no fit"
+    assert "law" in draw_pictures(still, "plain", tmp_path)  # the points, and "no fit"
     wide = [{"step": i, "entropy": 30.0 + i, "reward": i / 20} for i in range(1, 11)]
-    assert list(draw_figures(wide, "plain", tmp_path)) == ["entropy", "reward"]
+    assert list(draw_pictures(wide, "plain", tmp_path)) == ["entropy", "reward"]
 
 
 def test_tensorboard_gets_the_metrics_in_groups_and_the_figures_as_images(arguments, dataset, tmp_path):
@@ -39,7 +39,7 @@ def test_tensorboard_gets_the_metrics_in_groups_and_the_figures_as_images(argume
 
     args = GRPOConfig(**arguments(report_to="tensorboard", max_steps=5))
     trainer = GRPOTrainer(tiny_model(), vowel_reward, args, train_dataset=dataset, processing_class=tiny_tokenizer())
-    trainer.add_callback(FigureCallback(trainer, every=4))
+    trainer.add_callback(PictureCallback(trainer, every=4))
 
     def log(self, *rest, **kwargs):  # what an entropy method logs
         self._metrics["train"]["siren/entropy"].append(0.5)
@@ -63,7 +63,7 @@ def test_wandb_and_trackio_get_images_under_their_step(monkeypatch, tmp_path):
             log=lambda figures, step=None: sent.append((figures, step)),
         )
         monkeypatch.setitem(sys.modules, name, fake)
-    callback = FigureCallback(SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[])))
+    callback = PictureCallback(SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[])))
     args = SimpleNamespace(report_to=["wandb", "trackio"], output_dir=str(tmp_path))
     state = SimpleNamespace(global_step=10, max_steps=10, is_world_process_zero=True, log_history=HISTORY)
     callback.on_log(args, state, None)
@@ -77,4 +77,4 @@ def test_wandb_and_trackio_get_images_under_their_step(monkeypatch, tmp_path):
 
 def test_a_cadence_below_one_is_refused():
     with pytest.raises(ValueError, match="every is 0"):
-        FigureCallback(None, every=0)
+        PictureCallback(None, every=0)
