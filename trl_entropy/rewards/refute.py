@@ -1,9 +1,9 @@
-"""A cheap proof that two expressions differ, before math-verify asks sympy to simplify their difference."""
+"""Proofs that two expressions differ: a cheap one before math-verify is asked, and where math-verify is wrong."""
 
 from itertools import product
 from typing import Any
 
-from sympy import Expr, Float, Symbol, UnevaluatedExpr
+from sympy import And, Eq, Expr, FiniteSet, Float, Symbol, Tuple, UnevaluatedExpr
 from sympy.core.function import AppliedUndef
 
 
@@ -33,13 +33,14 @@ def surely_different(gold: Any, answer: Any) -> bool:
     if gold.free_symbols != answer.free_symbols or len(symbols) > len(_POINTS):
         return False
     point = dict(zip(symbols, _POINTS, strict=False))
-    first, second = (_value(expression, point) for expression in (gold, answer))
+    first, second = (value_at(expression, point) for expression in (gold, answer))
     if first is None or second is None:
         return False
     return abs(first - second) > 1e-3 * max(1.0, abs(first), abs(second))
 
 
-def _value(expression: Any, point: dict[Any, float]) -> complex | None:
+def value_at(expression: Any, point: dict[Any, float]) -> complex | None:
+    """The value of an expression with numbers for its symbols, None where there is none below 1e15."""
     try:
         value = complex(expression.evalf(15, subs=point))
     except (TypeError, ValueError, OverflowError, AttributeError):
@@ -56,3 +57,39 @@ def all_surely_different(golds: list[Any], answers: list[Any]) -> bool:
         elif not isinstance(a, str) and not isinstance(b, str) and not surely_different(a, b):
             return False
     return True
+
+
+def falsely_equal(gold: Any, answer: Any) -> bool:
+    """Whether math-verify could call equal what is not: constants too small for it, an answer with a false equation.
+
+    It compares decimals at six places and drops what is below 1e-15; constants that differ by more than a part in a
+    thousand, or in 1e9 if both are exact, are not equal, however small. Of `4 = 3` it reads the right side alone.
+
+    Example:
+        >>> from sympy import Eq, Integer, pi
+        >>> falsely_equal(pi / 10**20, 2 * pi / 10**20), falsely_equal(Integer(3), Eq(4, 3, evaluate=False))
+        (True, True)
+    """
+    if _has_false_equation(answer) and not _has_false_equation(gold):
+        return True
+    if isinstance(gold, (FiniteSet, Tuple)) and isinstance(answer, (FiniteSet, Tuple)):
+        return len(gold.args) == len(answer.args) == 1 and falsely_equal(gold.args[0], answer.args[0])
+    both = (gold, answer)
+    if not all(isinstance(c, Expr) and not c.free_symbols and not c.has(UnevaluatedExpr) for c in both):
+        return False
+    first, second = (value_at(constant, {}) for constant in both)
+    if first is None or second is None or first == second:
+        return False
+    share = 1e-3 if any(constant.has(Float) for constant in both) else 1e-9
+    return abs(first - second) > share * max(abs(first), abs(second))
+
+
+def _has_false_equation(expression: Any) -> bool:
+    if isinstance(expression, (And, FiniteSet, Tuple)):
+        return any(map(_has_false_equation, expression.args))
+    if not isinstance(expression, Eq) or not all(isinstance(side, Expr) for side in expression.args):
+        return False
+    sides = [None if side.free_symbols or side.has(AppliedUndef) else value_at(side, {}) for side in expression.args]
+    if sides[0] is None or sides[1] is None:
+        return False
+    return abs(sides[0] - sides[1]) > 1e-2 * max(1.0, abs(sides[0]), abs(sides[1]))
