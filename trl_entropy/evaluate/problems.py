@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..rewards import gold_answer, unreadable
+from ..rewards import gold_answer
 from .benchmarks import Benchmark
 from .preflight import first_line
 
@@ -39,8 +39,8 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
         data: a local file (JSON, JSONL, Parquet, CSV) or a hub id to read instead of the benchmark's own hub dataset.
         limit: the first so many problems only, >= 1.
 
-    A row without a question or without an answer that can be read (`unreadable`) is left out, and a warning counts
-    such rows and names the first.
+    A row without a question or without an answer (NaN, "N/A" and an object are none) is left out, and a warning
+    counts such rows and names the first.
 
     Raises:
         FileNotFoundError: if `data` looks like a file and is none.
@@ -82,21 +82,19 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], benchmark: Benchmark, source: 
     problems, without = [], []
     for index, row in enumerate(rows):
         gold, text = gold_answer(row.get(answer)), row.get(question)
-        if not isinstance(text, str) or not text.strip() or unreadable(gold):
+        if not isinstance(text, str) or not text.strip() or not gold.strip():
             without.append(index)
             continue
         name = row.get("id", row.get("unique_id", index))
         # Some sets repeat an id; the index keeps them apart.
         problems.append(Problem(f"{index}:{name}", benchmark.prompt.format(problem=text), gold))
     if not problems:
-        raise ValueError(
-            f"{source}: none of its {len(rows)} rows has both a {question!r} and an {answer!r} that can be read."
-        )
+        raise ValueError(f"{source}: none of its {len(rows)} rows has both a {question!r} and an {answer!r}.")
     if without:
         first = ", ".join(map(str, without[:5])) + (", ..." if len(without) > 5 else "")
         logger.warning(
-            f"{source}: {len(without)} of {len(rows)} rows have no {question!r} or no {answer!r} that can be read and "
-            f"are left out (row {first}, counted from 0)."
+            f"{source}: {len(without)} of {len(rows)} rows have no {question!r} or no {answer!r} and are left out "
+            f"(row {first}, counted from 0)."
         )
     return problems
 

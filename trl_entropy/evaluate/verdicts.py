@@ -1,5 +1,7 @@
 """From samples to verdicts and votes. Each sample is graded once."""
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,8 @@ from .benchmarks import Grader
 from .problems import Problem
 
 
-_CONTENDERS = 12
+_CONTENDERS, _SECONDS = 8, 10.0
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ def _wrong_labels(
     """For each problem: wrong answer -> label. The k-th answers of all problems are compared in one batch.
 
     The most frequent answers come first, and each is compared with at most `_CONTENDERS` classes, those of the most
-    frequent: a problem with n wrong answers costs at most 12 n comparisons, not n (n - 1) / 2. An answer that exceeds
-    a limit of the grader in one of them leads no class, nor does the one it was compared with from there on.
+    frequent: a problem with n wrong answers costs at most 8 n comparisons, not n (n - 1) / 2. An answer that exceeds
+    a limit of the grader in one of them leads no class, nor does the one it was compared with from there on. After 10
+    seconds a problem, all together, the answers left vote for their own texts, and a warning counts them.
     """
     waiting = [
         [a for a, _ in Counter(a for a, v in zip(group, words, strict=True) if a and v == "different").most_common()]
@@ -91,7 +95,12 @@ def _wrong_labels(
     ]
     labels: list[dict[str, str]] = [{} for _ in waiting]
     leaders: list[list[str]] = [[] for _ in waiting]  # the first answer seen of each class
+    deadline = time.monotonic() + _SECONDS * len(waiting)
     for k in range(max(map(len, waiting), default=0)):
+        if time.monotonic() > deadline:
+            left = sum(len(group[k:]) for group in waiting)
+            logger.warning(f"The vote took its {_SECONDS:.0f} s a problem; {left} wrong answers vote for their texts.")
+            break
         active = [i for i, group in enumerate(waiting) if k < len(group)]
         pairs = [(leader, waiting[i][k]) for i in active for leader in leaders[i]]
         words = iter(reward.verdicts([a for a, _ in pairs], [b for _, b in pairs]))

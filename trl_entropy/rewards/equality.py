@@ -71,11 +71,10 @@ def _equal(expected: tuple, given: tuple) -> bool:
         return False
     for wanted in expected:
         for had in given:
-            if falsely_equal(wanted, had):
+            if isinstance(wanted, str) != isinstance(had, str):
                 continue
-            if verify([wanted], [had], allow_set_relation_comp=True, timeout_seconds=None):
-                return True
-            if same_where_real(wanted, had):
+            equal = verify(wanted, had, allow_set_relation_comp=True, timeout_seconds=None)
+            if (equal or same_where_real(wanted, had)) and not falsely_equal(wanted, had):
                 return True
     several = members(given[0])
     return bool(several) and not members(expected[0]) and all(_equal(expected[:1], (one,)) for one in several)

@@ -94,6 +94,8 @@ def extract_answer(text: str, require_box: bool = False) -> str | None:
 
 
 def _outside_thoughts(text: str) -> str:
+    if "<" not in text and "THINK]" not in text and "◁" not in text:
+        return text
     start = 0
     for end in _THOUGHT_ENDS.finditer(text):
         start = end.end()
@@ -121,7 +123,7 @@ def _last_boxes(text: str) -> list[str]:
         right_edge, right_end = start, right_end or stop
     if found and right_edge is not None:
         before = _VALUE_OR.search(text[max(0, right_edge - 60) : right_edge])
-        after = _OR_VALUE.match(text, right_end)
+        after = _OR_VALUE.match(text[right_end : right_end + 60])
         found = [*([before[1]] if before else []), *found, *([after[1]] if after else [])]
     return found
 
@@ -161,9 +163,9 @@ def stated_answer(text: str) -> str | None:
 
 def _value(text: str) -> str | None:
     """The answer at the beginning of a text."""
-    bullets = _BULLETS.match(text)
+    bullets = _BULLETS.match(text[:1_200])
     if bullets:
-        entries = _BULLET.split(bullets[1][: 2 * _TAIL])
+        entries = _BULLET.split(bullets[1])
         return ", ".join(value for entry in entries if (value := _value(entry.strip()))) or None
     rest = text[:600].lstrip(" \t\r\n:*=_：")
     filler = _FILLER.match(rest)

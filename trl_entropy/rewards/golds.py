@@ -56,7 +56,7 @@ def gold_answer(gold: Any) -> str:
     inside = _IN_MATH.fullmatch(text)
     if inside is not None:
         text = (inside[2] or inside[3] or inside[4]).strip()
-    return _REASON.split(text, maxsplit=1)[0]
+    return _REASON.split(text, maxsplit=1)[0] if len(text) <= MAX_ANSWER_CHARS else text
 
 
 def unreadable(gold: str) -> bool:

@@ -87,7 +87,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (re.compile(r"√\s*(\d+(?:\.\d+)?|\\?[A-Za-z]+)"), r"\\sqrt{\1}"),
     (re.compile(r"\\?(?<![A-Za-z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![A-Za-z\\])sqrt\s*(\d+|[A-Za-z](?![A-Za-z]))"), r"\\sqrt{\1}"),
-    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),
+    (re.compile(r"(?<![A-Za-z\\])(pi|(?:arc)?(?:sin|cos|tan)h?|cot|csc|log|ln|exp)(?![A-Za-z])"), r"\\\1 "),
     (re.compile(rf"{_TEXT}\s*\{{\s*([ei])\s*\}}"), r" \1 "),
     (re.compile(r"(?<=\d)i(?![A-Za-z])"), " i"),
     (re.compile(r"(?<![A-Za-z\\{])E(?=_)"), r"\\mathcal{E}"),
@@ -124,7 +124,10 @@ _WHOLE_TEXT = re.compile(rf"{_TEXT}\s*\{{([^{{}}]*)\}}")
 _MARKUP = re.compile(r"(\*\*|__|\*|_|`)(?=[^\s*_`])(.+)(?<=[^\s*_`])\1", re.DOTALL)
 _GROUPED = re.compile(r"([+-]?\d{1,3})((?:(?: |\\ |~)\d{3})+)(\.\d+)?", re.ASCII)
 _MIXED = re.compile(r"([+-]?\d+)\s+(\d+)\s*/\s*(\d+)(?!\d)", re.ASCII)
-_LEADING = re.compile(r"(?:\s|=|~|\\[,;:! ]|\\(?:approx|sim|simeq|therefore|quad)(?![A-Za-z]))+")
+_LEADING = re.compile(
+    r"(?:\s|=|~|\\[,;:! ]|\\text\s*\{\s*(?:final\s+)?[aA]nswer\s*:?\s*\}"
+    r"|\\(?:approx|sim|simeq|therefore|quad)(?![A-Za-z]))+"
+)
 
 
 @lru_cache(maxsize=8192)

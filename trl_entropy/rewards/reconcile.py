@@ -54,6 +54,7 @@ def _labels(gold: str, answer: str) -> tuple[str, str] | None:
 
 def _letters(text: str) -> list[str] | None:
     inside = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
+    inside = re.sub(r"\(\s*([A-J])\s*\)", r"\1", inside)
     return sorted(re.findall("[A-J]", inside)) if _LETTERS.fullmatch(inside) else None
 
 
@@ -109,7 +110,7 @@ def _unlike(gold: str, answer: str) -> tuple[str, str] | None:
     if words[0] and words[1] and (words[0][1] or words[1][1]):
         if words[0][0] == words[1][0]:
             return gold, gold
-        if words[0][1] and words[1][1]:
+        if words[0][1]:
             return None
     bases = [_BASED.fullmatch(text) for text in (gold, answer)]
     if bases[0] and bases[1] and int(bases[0][2]) != int(bases[1][2]):

@@ -3,7 +3,7 @@
 from itertools import product
 from typing import Any
 
-from sympy import And, Eq, Expr, FiniteSet, Float, Symbol, Tuple, UnevaluatedExpr
+from sympy import And, Eq, Expr, FiniteSet, Float, Interval, Symbol, Tuple, UnevaluatedExpr
 from sympy.core.function import AppliedUndef
 
 
@@ -54,9 +54,31 @@ def all_surely_different(golds: list[Any], answers: list[Any]) -> bool:
         if isinstance(a, str) and isinstance(b, str):
             if a.strip() == b.strip():
                 return False
-        elif not isinstance(a, str) and not isinstance(b, str) and not surely_different(a, b):
+        elif not (isinstance(a, str) or isinstance(b, str) or surely_different(a, b) or _members_differ(a, b)):
             return False
     return True
+
+
+def _members_differ(gold: Any, answer: Any) -> bool:
+    """Whether an interval's end, or a member of a set or tuple, surely differs from all it could be paired with."""
+    if isinstance(gold, Interval) and isinstance(answer, Interval):
+        ends = ((gold.start, answer.start), (gold.end, answer.end))
+        return any(_far_apart(a, b) for a, b in ends)
+    if not (isinstance(gold, (FiniteSet, Tuple)) and isinstance(answer, (FiniteSet, Tuple))):
+        return False
+    return any(all(_far_apart(a, b) for b in answer.args) for a in gold.args)
+
+
+def _far_apart(gold: Any, answer: Any) -> bool:
+    """`surely_different`, for expressions of other symbols too: at a point of all symbols their values differ."""
+    both = (gold, answer)
+    if surely_different(gold, answer):
+        return True
+    if not all(isinstance(e, Expr) and not isinstance(e, Symbol) and not e.has(UnevaluatedExpr, Float) for e in both):
+        return False
+    point = dict(zip(sorted(gold.free_symbols | answer.free_symbols, key=str), _POINTS, strict=False))
+    first, second = (value_at(expression, point) for expression in both)
+    return first is not None and second is not None and abs(first - second) > 1e-3 * max(1.0, abs(first), abs(second))
 
 
 def falsely_equal(gold: Any, answer: Any) -> bool:

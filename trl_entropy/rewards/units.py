@@ -40,9 +40,10 @@ _OTHERS = (
 )
 _UNITS = frozenset([*_CANONICAL, *_OTHERS.split()])
 GLUED = frozenset("mshgl")  # `5m` and `10s` are lengths and times; `3t` and `2d` are products
+_LETTERS = GLUED | frozenset("cdtLANJKVWCF")
 _MATHEMATICAL = (
     "or and pi mod over plus minus times base choose to squared cubed factorial infinity if when where for none all "
-    "real integer odd even sqrt in sin cos tan cot sec csc log ln exp max min lim arcsin arccos arctan sinh cosh"
+    "real integer odd even sqrt in sin cos tan cot sec csc log ln exp max lim arcsin arccos arctan sinh cosh"
 )
 _NOT_UNITS = frozenset(_MATHEMATICAL.split())
 _PLAIN = (
@@ -117,7 +118,7 @@ def without_words(text: str) -> tuple[str, str]:
 def letter_behind(text: str) -> tuple[str, str, bool]:
     """`("5", "m", True)` of `5 m`: the number, the one letter behind it, whether it stands apart; else empty."""
     match = _COUNTED.fullmatch(text)
-    if match is None or len(match["unit"]) != 1:
+    if match is None or match["unit"] not in _LETTERS:
         return "", "", False
     return match["value"].strip(), match["unit"], bool(match["space"])
 
