@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from datasets import Dataset
 
 from tests.quick import CONFIGS, published, quick
 from trl_entropy import cli
@@ -138,6 +139,17 @@ def test_a_file_that_holds_no_usable_row_is_refused(content, message, tmp_path):
     with pytest.raises(Exception, match=message) as refused:
         to_prompts(load_splits(str(path))["train"], columns)
     assert isinstance(refused.value, ValueError)
+
+
+def test_answers_of_any_type_are_text_and_objects_are_refused():
+    columns = ColumnArguments(prompt_column="q", solution_column="s")
+
+    def solution(value):
+        return to_prompts(Dataset.from_list([{"q": "a", "s": value}]), columns)[0]["solution"]
+
+    assert [solution(v) for v in (1e-05, ["1", "2"], True, 3)] == ["1e-05", "1, 2", "True", "3"]
+    with pytest.raises(ValueError, match="'ground_truth'"):
+        solution({"ground_truth": "34"})
 
 
 def test_switches_of_the_launcher_take_no_value(tmp_path):

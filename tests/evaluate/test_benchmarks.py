@@ -127,12 +127,12 @@ def test_rows_without_a_question_or_an_answer_are_left_out_and_counted(tmp_path,
         {"q": "x", "a": "1"},
         {"q": " ", "a": "1"},
         {"q": "y", "a": None},
-        {"a": "1"},
-        {"q": "z", "a": 2},
+        {"a": float("nan"), "q": "w"},
+        {"q": "z", "a": [2, 3]},
     ]
     own = Benchmark("own", "", "test", ("q",), ("a",), prompt="{problem}")
     problems = load_problems(own, write(tmp_path / "a.jsonl", rows))
-    assert [(p.id, p.prompt, p.gold) for p in problems] == [("1:1", "x", "1"), ("5:5", "z", "2")]
+    assert [(p.id, p.prompt, p.gold) for p in problems] == [("1:1", "x", "1"), ("5:5", "z", "2, 3")]
     assert "4 of 6 rows have no 'q' or no 'a' and are left out (row 0, 2, 3, 4, counted from 0)" in caplog.text
 
 

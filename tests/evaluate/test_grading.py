@@ -76,6 +76,46 @@ def test_unreadable_answers_vote_for_their_text(reward):
     assert grades[0].verdict == "timeout"
 
 
+class Counting(MathReward):
+    """Judges texts by a table, and counts what it is asked."""
+
+    def __init__(self, equal=(), slow=()):
+        super().__init__(workers=1)
+        self.equal, self.slow, self.asked = set(equal), set(slow), 0
+
+    def verdicts(self, golds, answers):
+        self.asked += len(golds)
+        return [
+            "timeout" if {gold, answer} & self.slow else "equal" if (gold, answer) in self.equal else "different"
+            for gold, answer in zip(golds, answers, strict=True)
+        ]
+
+
+def test_the_vote_costs_linearly_many_comparisons():
+    texts = [rf"\boxed{{{i}}}" for i in range(64)] + [r"\boxed{0}", r"\boxed{70}"]
+    counting = Counting(equal=[("0", "70")])
+    [grades] = grade([Problem("0", "?", "-1")], [texts], "math", counting)
+    assert counting.asked == 66 + sum(min(k, 8) for k in range(65))
+    labels = [g.label for g in grades]
+    assert labels[0] == labels[64] == labels[65]  # the most frequent answer leads, and the last one finds it
+    assert len(set(labels)) == 64
+
+
+def test_a_slow_answer_leads_no_class():
+    counting = Counting()
+    verdicts = counting.verdicts
+    counting.verdicts = lambda golds, answers: verdicts(golds, answers) if counting.asked else first(golds, answers)
+
+    def first(golds, answers):
+        result = verdicts(golds, answers)
+        counting.slow = {"1"}
+        return result
+
+    [grades] = grade([Problem("0", "?", "-1")], [[rf"\boxed{{{i}}}" for i in range(6)]], "math", counting)
+    assert counting.asked == 6 + 0 + 1 + 0 + 1 + 2 + 3  # 1 meets 0 and both leave; 2 leads, then 3, 4, 5
+    assert len({g.label for g in grades}) == 6
+
+
 def test_countdown_votes_on_whole_chains():
     problem = load_problems(benchmark_named("countdown"), limit=1)[0]
     from trl_entropy.tasks import puzzles

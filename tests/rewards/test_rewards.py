@@ -1,19 +1,36 @@
 import random
+import time
 
+import numpy as np
 import pytest
 
 from tests.rewards.grading_pairs import PAIRS
 from tests.rewards.write_grading_table import PATH, table
-from trl_entropy.rewards import MathReward, extract_answer, format_reward, gold_answer, math_reward, quick_verdict
+from trl_entropy.rewards import (
+    MathReward,
+    extract_answer,
+    format_reward,
+    gold_answer,
+    gold_text,
+    math_reward,
+    quick_verdict,
+    unreadable,
+)
 from trl_entropy.rewards.accuracy import FAILURES, completion_text
 from trl_entropy.rewards.equality import compare
+from trl_entropy.rewards.normalise import normalise
+from trl_entropy.rewards.numbers import number_verdict
+from trl_entropy.rewards.reconcile import reconcile
+from trl_entropy.rewards.units import without_text, without_words
 
 
 def test_the_published_table_is_what_the_grader_says():
     written = table()
     assert PATH.read_text() == written
-    assert len(PAIRS) == 60
-    assert written.count("**differs**") == 3  # each is listed at the top of the table
+    assert len(PAIRS) == len(set(PAIRS)) > 200
+    assert written.count("**differs**") == 8  # each is listed at the top of the table
+    assert "False positives: 2 of 82 (2.4 %)" in written
+    assert "False negatives: 6 of 140 (4.3 %)" in written
 
 
 @pytest.mark.parametrize(
@@ -56,10 +73,139 @@ def test_the_published_table_is_what_the_grader_says():
         ("<answer>The answer is 42</answer>", "42"),
         ("The answer is **12** apples", "12"),
         ("The answer is 2 times 3", "2 times 3"),
+        ("The answer is:\n\\[\n4\n\\]", "4"),
+        ("The answer is\n\\begin{align*} x &= 4 \\end{align*}", "x = 4"),
+        ("The answer is given below:\n\n$$4$$", "4"),
+        ("**Final Answer**\n\n4", "4"),
+        ("#### Answer\n4", "4"),
+        ("The answer is therefore\n```\n4\n```", "4"),
+        ("The answer to the question is 4.", "4"),
+        ("The answer is not 4.", None),
+        ("The answer isn't 4.", None),
+        ("最终答案是 $7$。", "7"),
+        ("Die Antwort ist 7.", "7"),
+        ("<answer>\n4\n</answer>", "4"),
+        ("<answer>x = 4", "x = 4"),
+        ("The answers are:\n- 3\n- 4", "3, 4"),
+        ("The answers are $3$ and $4$.", "3, 4"),
+        ("The answer is $4$ and $x$ is odd.", "4"),
+        ("The answer is 3 or maybe 4.", "3, 4"),
+        ("The answer is $3$ or x.", "3 or x"),
+        ("The answer is 2$\\sqrt{3}$.", r"2\sqrt{3}"),
+        ("The answer is 5 since $x=3$.", "5"),
+        (r"either 3 or \boxed{4}", "3, 4"),
+        (r"\boxed{3} or maybe \boxed{4}", "3, 4"),
+        (r"$x = \boxed{1}$ and $x = \boxed{2}$", "1, 2"),
+        (r"<think>\boxed{5}</think> The answer is 7.", "7"),
+        (r"<think>\boxed{5}", None),
+        (r"\boxed{5}</think> hm", None),
+        (r"<think>a</think><think>\boxed{6}", None),
+        (r"<reasoning>\boxed{5}</reasoning>\boxed{6}", "6"),
     ],
 )
 def test_extraction(text, answer):
     assert extract_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("2√3.", r"2\sqrt{3}"),
+        ("x²⁰ + x₁", "x^{20} + x_{1}"),
+        ("3½", r"3\frac{1}{2}"),
+        ("−５％", r"-5\%"),
+        ("4.5E+33", r"4.5 \times 10^{33}"),
+        ("2e", "2e"),
+        (r"\textcolor{red}{\underline{\frac{1}{2}}}", r"\frac{1}{2}"),
+        (r"\left\{ 1 \right.", r"\{ 1 \right."),
+        ("1, 2, ...", "1, 2, ..."),
+        (r"]0,1] \cup [2,3[", r"(0,1] \cup [2,3)"),
+        ("[1,2], [3,4]", "[1,2], [3,4]"),
+        (r"0.1\overline{6}", r"\frac{1}{6}"),
+        (r"\frac{1\pm x}{2}", r"\frac{1+ x}{2}, \frac{1- x}{2}"),
+        (r"x = \pm 3", r"x = \pm 3"),
+        ("3.5 million", r"3.5 \times 10^{6}"),
+        ("11 111 100", "11111100"),
+        ("7 1/3", r"7\frac{1}{3}"),
+    ],
+)
+def test_one_spelling(text, plain):
+    assert normalise(text) == plain
+    assert normalise(plain) == plain
+
+
+def test_normalising_is_linear():
+    for piece in (
+        "(",
+        "{",
+        r"\underline{",
+        "1,",
+        " ",
+        "]1,2[",
+        "²",
+        "1e5 ",
+        ". ",
+        r"\frac1",
+        "√(",
+        "\\pm,",
+        "*",
+        "a ",
+    ):
+        for function in (normalise, without_text, without_words, lambda text: reconcile("1", text)):
+            started = time.thread_time()
+            function(piece * (1_990 // len(piece)))
+            assert time.thread_time() - started < 0.3, piece
+    for text in (r"\boxed{1}" + " " * 400_000, "answer" + " " * 400_000, "<answer>" * 100_000, "<think>" * 100_000):
+        started = time.thread_time()
+        extract_answer(text)
+        gold_answer(text)
+        assert time.thread_time() - started < 0.5, text[:10]
+
+
+def test_plain_numbers_by_hand():
+    equal = [("1e-05", "0.00001"), ("12.5", r"12.5\%"), ("0.125", r"12.5\%"), ("1,000.5", "1000.50")]
+    equal += [(r"33\frac13\%", r"\frac{100}{3}\%"), ("1e400", "1e400"), ("2 1/3", "7/3")]
+    different = [("1e-8", "2e-8"), ("1e-20", "0"), ("12.5", r"125\%"), ("1/3", "0.3333"), ("6.63e-34", "6.64e-34")]
+    for first, second in equal:
+        assert number_verdict(normalise(first), normalise(second)) == "equal", (first, second)
+    for first, second in different:
+        assert number_verdict(normalise(first), normalise(second)) == "different", (first, second)
+        assert number_verdict(normalise(second), normalise(first)) == "different", (first, second)
+    for text in ("", ".", "x", r"\%", "1/0", "1e500", "1.5/2", "٧"):
+        assert number_verdict(normalise(text), "7") is None, text
+    assert number_verdict("0.333333", "1/3") is None  # math-verify's: equal at six places
+
+
+def test_only_the_models_words_are_graded():
+    call = {"role": "assistant", "content": "Let me compute.", "tool_calls": [{}]}
+    tool = {"role": "tool", "content": r"\boxed{5}"}
+    assert math_reward(completions=[[call, tool], [tool], [call, tool, "the answer is 5"]], solution=["5"] * 3) == [
+        0.0,
+        0.0,
+        1.0,
+    ]
+
+
+def test_golds_of_any_column():
+    cells = [1e-05, ["1", "2"], [r"$\frac12$", "3"], True, None, float("nan"), {"answer": "5"}, "N/A", [1, None]]
+    assert [gold_text(cell) for cell in cells] == ["1e-05", "1, 2", r"\frac12, 3", "True", "", "", "", "", ""]
+    assert gold_text(np.array([1, 2])) == "1, 2"
+    assert gold_text(np.float32("nan")) == ""
+    for text in ("The answer is 5.", "We get 5.\n\nAnswer: 5", r"\[5\]", "$$5$$", "5 because 2+3=5", "#### 5"):
+        assert gold_answer(text) == "5", text
+    readable = [r"\{1, 2\}", "5.", "<", r"\text{Tom and Ann went to the market}", "x^2+1", r"\left\{1\right."]
+    assert not any(map(unreadable, readable))
+    assert all(map(unreadable, [r"\frac{", "1}", r"\frac{1}", "x +", "2 =", "nan", "let us see what comes out"]))
+
+
+def test_golds_that_nobody_can_read_give_no_reward_and_are_named_once(caplog):
+    reward = MathReward(workers=1)
+    golds = [r"\frac{", "nan", "let us see what comes out", "7"]
+    for _ in range(2):
+        assert reward(completions=["none"] * 4, solution=golds) == [None, None, None, 0.0]
+    assert reward(completions=["Answer: let us see what comes out"], solution=golds[2:3]) == [1.0]
+    assert len(caplog.records) == 3
+    reward.pool.close()
 
 
 def test_only_boxes_if_asked():

@@ -1,13 +1,15 @@
 """Write `docs/grading.md`: `python -m tests.rewards.write_grading_table` from the repository's root."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.rewards.grading_pairs import DIFFERENT, NO_ANSWER, PAIRS
+from tests.rewards.grading_pairs import DIFFERENT, EQUAL, NO_ANSWER, NO_GOLD, PAIRS
 from trl_entropy.rewards import MathReward, extract_answer, gold_answer
 
 
 PATH = Path(__file__).parents[2] / "docs" / "grading.md"
-SAYS = {"no_answer": NO_ANSWER, "unparsed": DIFFERENT}
+ABOUT = Path(__file__).with_name("grading_about.md")
+SAYS = {"no_answer": NO_ANSWER, "unparsed": DIFFERENT, "unparsed_gold": NO_GOLD}
 
 
 def verdicts() -> list[str]:
@@ -23,13 +25,13 @@ def table() -> str:
     says = verdicts()
     wrong = [i for i, pair in enumerate(PAIRS) if says[i] != pair.deserved]
     lines = [
-        "# What the grader says",
+        *ABOUT.read_text().splitlines(),
         "",
-        "`python -m tests.rewards.write_grading_table` writes this file; a test holds it against the grader.",
-        "The verdict deserved follows the convention of mathematical benchmarks: any correct spelling counts, a",
-        "missing unit is forgiven, an answer must be exact unless the gold itself is a decimal.",
-        "",
-        f"{len(PAIRS)} pairs, {len(PAIRS) - len(wrong)} as deserved, {len(wrong)} not:",
+        f"{len(PAIRS)} pairs, {len(PAIRS) - len(wrong)} as deserved, {len(wrong)} not. "
+        f"{_rate('False positives', says, lambda deserved: deserved != EQUAL, lambda verdict: verdict == EQUAL)} "
+        "of those that deserve another verdict are graded equal. "
+        f"{_rate('False negatives', says, lambda deserved: deserved == EQUAL, lambda verdict: verdict != EQUAL)} "
+        "of those that deserve equal are not.",
         "",
         *(_row(i, says[i]) for i in wrong),
         "",
@@ -45,13 +47,20 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rate(name: str, says: list[str], among: Callable[[str], bool], wrongly: Callable[[str], bool]) -> str:
+    verdicts_of = [verdict for pair, verdict in zip(PAIRS, says, strict=True) if among(pair.deserved)]
+    count = sum(map(wrongly, verdicts_of))
+    return f"{name}: {count} of {len(verdicts_of)} ({100 * count / len(verdicts_of):.1f} %)"
+
+
 def _row(i: int, verdict: str) -> str:
     pair = PAIRS[i]
     return f"* {i + 1}: gold {_code(pair.gold)}, {_code(pair.completion)}: {pair.deserved} deserved, {verdict} given."
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|")
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{text}{fence}".replace("|", "\\|").replace("\n", "⏎")
 
 
 if __name__ == "__main__":

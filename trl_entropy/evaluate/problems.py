@@ -41,7 +41,8 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
         limit: the first so many problems only, >= 1.
 
     A question that is a chat is asked as it stands; the benchmark's prompt is put around a text. A row without a
-    question or without an answer is left out, and a warning counts such rows and names the first.
+    question or without an answer (NaN, "N/A" and an object are none) is left out, and a warning counts such rows and
+    names the first.
 
     Raises:
         FileNotFoundError: if `data` looks like a file and is none.
@@ -82,15 +83,13 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], benchmark: Benchmark, source: 
     answer = _column(columns, benchmark.answer_columns, "answer", source)
     problems, without = [], []
     for index, row in enumerate(rows):
-        gold = row.get(answer)
-        gold = ", ".join(map(str, gold)) if isinstance(gold, (list, tuple)) else "" if gold is None else str(gold)
-        asked = _asked(row.get(question), benchmark.prompt)
+        gold, asked = gold_answer(row.get(answer)), _asked(row.get(question), benchmark.prompt)
         if asked is None or not gold.strip():
             without.append(index)
             continue
         name = row.get("id", row.get("unique_id", index))
         # Some sets repeat an id; the index keeps them apart.
-        problems.append(Problem(f"{index}:{name}", asked, gold_answer(gold)))
+        problems.append(Problem(f"{index}:{name}", asked, gold))
     if not problems:
         raise ValueError(f"{source}: none of its {len(rows)} rows has both a {question!r} and an {answer!r}.")
     if without:

@@ -1,11 +1,18 @@
 """From samples to verdicts and votes. Each sample is graded once."""
 
+import logging
+import time
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from ..rewards import MathReward, extract_answer
 from .benchmarks import Grader
 from .problems import Problem
+
+
+_CONTENDERS, _SECONDS = 8, 10.0
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,20 +82,34 @@ def _label(answer: str | None, labels: dict[str, str]) -> str | None:
 def _wrong_labels(
     answers: Sequence[Sequence[str | None]], verdicts: Sequence[Sequence[str]], reward: MathReward
 ) -> list[dict[str, str]]:
-    """For each problem: wrong answer -> label. The k-th answers of all problems are compared in one batch."""
+    """For each problem: wrong answer -> label. The k-th answers of all problems are compared in one batch.
+
+    The most frequent answers come first, and each is compared with at most `_CONTENDERS` classes, those of the most
+    frequent: a problem with n wrong answers costs at most 8 n comparisons, not n (n - 1) / 2. An answer that exceeds
+    a limit of the grader in one of them leads no class, nor does the one it was compared with from there on. After 10
+    seconds a problem, all together, the answers left vote for their own texts, and a warning counts them.
+    """
     waiting = [
-        list(dict.fromkeys(a for a, v in zip(group, words, strict=True) if a is not None and v == "different"))
+        [a for a, _ in Counter(a for a, v in zip(group, words, strict=True) if a and v == "different").most_common()]
         for group, words in zip(answers, verdicts, strict=True)
     ]
     labels: list[dict[str, str]] = [{} for _ in waiting]
     leaders: list[list[str]] = [[] for _ in waiting]  # the first answer seen of each class
+    deadline = time.monotonic() + _SECONDS * len(waiting)
     for k in range(max(map(len, waiting), default=0)):
+        if time.monotonic() > deadline:
+            left = sum(len(group[k:]) for group in waiting)
+            logger.warning(f"The vote took its {_SECONDS:.0f} s a problem; {left} wrong answers vote for their texts.")
+            break
         active = [i for i, group in enumerate(waiting) if k < len(group)]
         pairs = [(leader, waiting[i][k]) for i in active for leader in leaders[i]]
-        equal = iter(reward.verdicts([a for a, _ in pairs], [b for _, b in pairs]))
+        words = iter(reward.verdicts([a for a, _ in pairs], [b for _, b in pairs]))
         for i in active:
-            same = [leader for leader in leaders[i] if next(equal) == "equal"]
-            if not same:
-                leaders[i].append(waiting[i][k])
-            labels[i][waiting[i][k]] = f"wrong {same[0] if same else waiting[i][k]}"
+            answer, compared = waiting[i][k], {leader: next(words) for leader in leaders[i]}
+            same = next((leader for leader, verdict in compared.items() if verdict == "equal"), None)
+            failed = [leader for leader, verdict in compared.items() if verdict in ("timeout", "memory", "crash")]
+            leaders[i] = [leader for leader in leaders[i] if leader not in failed]
+            if same is None and not failed and len(leaders[i]) < _CONTENDERS:
+                leaders[i].append(answer)
+            labels[i][answer] = f"wrong {same or answer}"
     return labels

@@ -1,8 +1,9 @@
 """Verifiable rewards that nothing can hang. Imports neither torch nor math-verify: that is the workers' business."""
 
-from .accuracy import MathReward, completion_text, gold_answer, math_reward
+from .accuracy import MathReward, completion_text, math_reward
 from .extract import extract_answer
 from .format import format_reward
+from .golds import gold_answer, gold_text, unreadable
 from .numbers import quick_verdict
 from .pool import GradingPool, Verdict
 
@@ -15,6 +16,8 @@ __all__ = [
     "extract_answer",
     "format_reward",
     "gold_answer",
+    "gold_text",
     "math_reward",
     "quick_verdict",
+    "unreadable",
 ]

@@ -1,14 +1,19 @@
 """The mathematical accuracy reward, in TRL's calling convention."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from .extract import extract_answer
-from .numbers import quick_verdict
+from .golds import gold_answer, unreadable
+from .numbers import number_verdict, quick_verdict
 from .pool import GradingPool
+from .reconcile import reconcile
 
 
+logger = logging.getLogger(__name__)
 FAILURES = ("timeout", "unparsed", "unparsed_gold", "crash", "memory", "no_answer")
+_NAMED_GOLDS = 20
 Completion = str | Mapping | Sequence[str | Mapping]
 
 
@@ -48,6 +53,7 @@ class MathReward:
         self.__name__ = "math_reward"  # TRL names a reward's metrics by this
         self.pool = GradingPool(timeout, memory_mb, workers)
         self.require_box = require_box
+        self._unreadable: set[str] = set()
 
     def __call__(
         self,
@@ -68,6 +74,7 @@ class MathReward:
             raise ValueError(f"math_reward: {len(completions)} completions but {len(golds)} gold answers.")
         answers = [extract_answer(completion_text(c), self.require_box) for c in completions]
         verdicts = self.verdicts([gold_answer(gold) for gold in golds], answers)
+        self._report(golds, verdicts)
         if log_extra is not None:
             log_extra("extracted_answer", [a if a is not None else "" for a in answers])
             log_extra("verdict", verdicts)
@@ -79,15 +86,38 @@ class MathReward:
 
     def verdicts(self, golds: Sequence[str], answers: Sequence[str | None]) -> list[str]:
         """One of equal, different, no_answer, unparsed, unparsed_gold, timeout, memory, crash for each pair."""
-        result = [
-            "no_answer" if answer is None else quick_verdict(gold, answer)
-            for gold, answer in zip(golds, answers, strict=True)
-        ]
+        result = [_at_once(gold, answer) for gold, answer in zip(golds, answers, strict=True)]
         open_pairs = [i for i, verdict in enumerate(result) if verdict is None]
         compared = self.pool.compare([(golds[i], answers[i] or "") for i in open_pairs]) if open_pairs else []
         for i, verdict in zip(open_pairs, compared, strict=True):
-            result[i] = verdict.status
+            unanswered = answers[i] is None and verdict.status != "unparsed_gold"
+            result[i] = "no_answer" if unanswered else verdict.status
         return [verdict or "crash" for verdict in result]
+
+    def _report(self, golds: Sequence, verdicts: Sequence[str]) -> None:
+        """Say which golds cannot be read, each once."""
+        for gold, verdict in zip(golds, verdicts, strict=True):
+            key = str(gold)
+            if verdict == "unparsed_gold" and key not in self._unreadable:
+                self._unreadable.add(key)
+                if len(self._unreadable) <= _NAMED_GOLDS:
+                    logger.warning(
+                        f"math_reward: the gold answer {key!r:.120} cannot be read; its completions get no reward. "
+                        f"That makes {len(self._unreadable)} such golds; math/unparsed_gold is their share."
+                    )
+
+
+def _at_once(gold: str, answer: str | None) -> str | None:
+    """The verdict that needs no worker, None if one is needed."""
+    if answer is None:
+        return "unparsed_gold" if unreadable(gold) else "no_answer" if number_verdict(gold, gold) else None
+    pair = reconcile(gold, answer)
+    if pair is None:
+        return "different"
+    verdict = quick_verdict(*pair)
+    if verdict is None and unreadable(pair[0]):
+        return "unparsed_gold"
+    return verdict or number_verdict(*pair)
 
 
 def _golds(solution: Sequence[str] | None, answer: Sequence[str] | None) -> Sequence[str] | None:
@@ -106,16 +136,18 @@ def _is_marked(gold: str | None) -> bool:
 
 
 def completion_text(completion: Completion | None) -> str:
-    """Text of a completion: the string itself, or the last message's content, text blocks joined.
+    """Text of a completion: the string itself, or the content of the model's last message, text blocks joined.
 
-    A message may also stand alone, or be a string. What has no text (None, a picture) is the empty text.
+    What a tool or a user said is not the model's. A message may also stand alone, or be a string. What has no text
+    (None, a picture) is the empty text.
 
     Example:
         >>> completion_text([{"role": "assistant", "content": [{"type": "text", "text": "4"}]}])
         '4'
     """
     if isinstance(completion, (list, tuple)):
-        completion = completion[-1] if completion else None
+        own = [m for m in completion if not isinstance(m, Mapping) or m.get("role", "assistant") == "assistant"]
+        completion = own[-1] if own else None
     content = completion.get("content") if isinstance(completion, Mapping) else completion
     if isinstance(content, (list, tuple)):
         return "".join(map(_block_text, content))
@@ -125,27 +157,6 @@ def completion_text(completion: Completion | None) -> str:
 def _block_text(block: object) -> str:
     text = block.get("text") if isinstance(block, Mapping) else block
     return text if isinstance(text, str) else ""
-
-
-def gold_answer(gold: str | None) -> str:
-    r"""The answer inside a gold text: its last box, what follows `####`, the inside of `$...$`, or the text itself.
-
-    None, as of a data set's empty cell, gives the empty text, which no grader can read.
-
-    Example:
-        >>> gold_answer("2 + 2 = 4\n#### 4"), gold_answer("$x$"), gold_answer(r"\frac12")
-        ('4', 'x', '\\frac12')
-    """
-    gold = "" if gold is None else str(gold)
-    boxed = extract_answer(gold, require_box=True)
-    if boxed is not None:
-        return boxed
-    if "####" in gold:
-        gold = gold.rsplit("####", 1)[1]
-    gold = gold.strip()
-    if len(gold) > 2 and gold.startswith("$") and gold.endswith("$") and "$" not in gold.strip("$"):
-        gold = gold.strip("$").strip()
-    return gold
 
 
 math_reward = MathReward()

@@ -1,16 +1,30 @@
 """Equality of two mathematical answers, without a timeout: imported by the worker processes only."""
 
 import logging
+import re
 from functools import lru_cache
 
+from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 
-from .refute import all_surely_different
+from .golds import unreadable
+from .numbers import number_verdict, quick_verdict
+from .reconcile import reconcile
+from .refute import all_surely_different, falsely_equal
+from .same import members, same_where_real
 from .two_stage import install
 
 
-# LaTeX only: math-verify's other reader hands text to sympy's parse_expr, which evaluates Python.
-_CONFIG = (LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False),)
+# LaTeX only: math-verify's other reader hands text to sympy's parse_expr, which evaluates Python. Its units are off:
+# it takes a last factor c, d, g, h, l, m, o, s or t for one.
+_CONFIG = (
+    LatexExtractionConfig(
+        boxed_match_priority=0,
+        try_extract_without_anchor=False,
+        normalization_config=NormalizationConfig(malformed_operators=True, nits=True),
+    ),
+)
+_SYMBOL = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
 _WARM_UP = (
     (r"\frac{1}{2}", "0.5"),
     (r"50\%", r"\frac12"),
@@ -24,19 +38,46 @@ _WARM_UP = (
 
 
 def compare(gold: str, answer: str) -> str:
-    """`"equal"`, `"different"`, or `"unparsed"` (answer) / `"unparsed_gold"`, by math-verify, gold first.
+    """`"equal"`, `"different"`, `"unparsed"` (answer) or `"unparsed_gold"`: `reconcile`, then math-verify, gold first.
 
     math-verify's verdict is not symmetric: an assignment `x = 3` in the answer matches a gold `3`, not the reverse.
+    Its "equal" stands unless `falsely_equal` refutes it; its "different" yields to the same number without a percent
+    sign, to several spellings of the one answer ("1/2 or 0.5"), and to `same_where_real`.
     """
-    expected = _read(gold)
+    pair = reconcile(gold, answer)
+    if pair is None:
+        return "different"
+    gold, answer = pair
+    verdict = quick_verdict(gold, answer)
+    if verdict is None and unreadable(gold):
+        return "unparsed_gold"
+    verdict = verdict or number_verdict(gold, answer)
+    if verdict is not None:
+        return verdict
+    expected, given = _read(gold), _read(answer)
     if not expected:
         return "unparsed_gold"
-    given = _read(answer)
     if not given:
         return "unparsed"
+    if _equal(expected, given):
+        return "equal"
+    if gold.endswith("%") != answer.endswith("%") and not _SYMBOL.search(gold + " " + answer):
+        return compare(gold.removesuffix("%").rstrip("\\ "), answer.removesuffix("%").rstrip("\\ "))
+    return "different"
+
+
+def _equal(expected: tuple, given: tuple) -> bool:
     if all_surely_different(list(expected), list(given)):
-        return "different"
-    return "equal" if verify(list(expected), list(given), timeout_seconds=None) else "different"
+        return False
+    for wanted in expected:
+        for had in given:
+            if isinstance(wanted, str) != isinstance(had, str):
+                continue
+            equal = verify(wanted, had, allow_set_relation_comp=True, timeout_seconds=None)
+            if (equal or same_where_real(wanted, had)) and not falsely_equal(wanted, had):
+                return True
+    several = members(given[0])
+    return bool(several) and not members(expected[0]) and all(_equal(expected[:1], (one,)) for one in several)
 
 
 def warm_up() -> None:

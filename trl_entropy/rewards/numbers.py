@@ -1,10 +1,19 @@
-"""Verdicts that need no worker: identical texts, plain integers and fractions, exactly as math-verify judges them."""
+"""Verdicts that need no worker: identical texts, and plain numbers, which math-verify judges the same or less well."""
 
 import re
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 
 _RATIONAL = re.compile(r"([+-]?)(?:(\d+)|(\d+)\s*/\s*(\d+)|\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\})", re.ASCII)
+_NUMBER = re.compile(
+    r"(?P<sign>[+-]?)\s*(?:10\^\{?(?P<bare>-?\d+)\}?"
+    r"|(?=[\d.\\])(?P<whole>\d{1,3}(?:,\d{3})+|\d+)?(?:\.(?P<decimals>\d+)|\.(?=\D|$))?"
+    r"(?:\s*/\s*(?P<under>\d+)|\s*\\[dt]?frac\s*\{\s*(?P<above>\d+)\s*\}\s*\{\s*(?P<below>\d+)\s*\})?"
+    r"(?:\s*\\(?:times|cdot)\s*10\^\{?(?P<power>-?\d+)\}?)?)\s*(?P<percent>\\%)?",
+    re.ASCII,
+)
 _SIZES = re.compile(r"\\left(?![a-z])|\\right(?![a-z])")
 _SPACING = re.compile(r"(?:(?<!\\)\\[,;!]|\s)+")
 
@@ -24,6 +33,66 @@ def quick_verdict(gold: str, answer: str) -> str | None:
         return "equal" if first == second else "different"
     plain = _without_spacing(gold)
     return "equal" if plain and plain == _without_spacing(answer) else None
+
+
+def number_verdict(gold: str, answer: str) -> str | None:
+    r"""A verdict for two plain numbers, None if either is none or the decision is close enough to be math-verify's.
+
+    Integers, decimals, fractions, mixed numbers, grouped thousands, powers of ten, percentages. Equal are equal
+    values, and `50` or `0.5` for 50 %. Different are exact values that are not the same, and decimals further apart
+    than 2e-6 (math-verify compares them at six places) or, so that small ones are not all equal, than a part in 1e5
+    of the larger, a part in 1e3 where only one of the two is a decimal.
+
+    Example:
+        >>> [number_verdict("12.5", r"12.5\%"), number_verdict("4.5 \\times 10^{33}", "4.5"), number_verdict("1", "x")]
+        ['equal', 'different', None]
+    """
+    first, second = _number(gold), _number(answer)
+    if first is None or second is None:
+        return None
+    scales = [1] if first.percent == second.percent else [1, 100 if first.percent else Fraction(1, 100)]
+    if any(first.value == second.value * scale for scale in scales):
+        return "equal"
+    if all(_apart(first, second, scale) for scale in scales):
+        return "different"
+    return None
+
+
+class _Number(NamedTuple):
+    value: Fraction
+    exact: bool
+    percent: bool
+
+
+def _apart(first: _Number, second: _Number, scale: int | Fraction) -> bool:
+    difference = abs(first.value - second.value * scale)
+    if first.exact and second.exact:
+        return difference > 0
+    larger = max(abs(first.value), abs(second.value * scale))
+    share = Fraction(1, 1000) if first.exact or second.exact else Fraction(1, 100_000)
+    return difference > min(Fraction(2, 1_000_000), larger * share)
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> _Number | None:
+    match = _NUMBER.fullmatch(text) if len(text) <= 400 else None
+    if match is None:
+        return None
+    whole, decimals, above = match["whole"], match["decimals"], match["above"]
+    below, exponent = int(match["below"] or match["under"] or 1), int(match["power"] or match["bare"] or 0)
+    if (
+        (whole or decimals or above or match["bare"]) is None
+        or (decimals and below > 1)
+        or abs(exponent) > 400
+        or not below
+    ):
+        return None
+    value = Fraction(int(whole.replace(",", "")) if whole else int(match["bare"] is not None))
+    if match["under"]:
+        value /= below
+    value += Fraction(int(above or 0), below) + Fraction(int(decimals or 0), 10 ** len(decimals or ""))
+    value *= Fraction(10) ** exponent
+    return _Number(-value if match["sign"] == "-" else value, decimals is None, match["percent"] is not None)
 
 
 def _rational(text: str) -> Fraction | None:

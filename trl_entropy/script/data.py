@@ -1,12 +1,13 @@
 """Training data: a Hub id, a local folder or file, a mixture, or the built-in task, brought to TRL's columns."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
+
+from ..rewards import gold_text
 
 
 LOCAL_FORMATS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -115,7 +116,7 @@ def to_prompts(dataset: AnySplit, columns: ColumnArguments) -> AnySplit:
 
     Raises:
         ValueError: when a named column is missing, listing those that are there; for a split without a row; and, while
-            a row is converted, for a reference answer that is null.
+            a row is converted, for a reference answer that is null or an object.
     """
     names = column_names(dataset)
     if not names or (isinstance(dataset, Dataset) and not len(dataset)):
@@ -138,7 +139,12 @@ def to_prompts(dataset: AnySplit, columns: ColumnArguments) -> AnySplit:
             solution = row[columns.solution_column]
             if solution is None:
                 raise ValueError(f"{columns.solution_column!r} is null for the prompt {row[columns.prompt_column]!r}.")
-            solution = solution if isinstance(solution, str) else json.dumps(solution)
+            if isinstance(solution, dict):
+                raise ValueError(
+                    f"{columns.solution_column!r} holds objects with the fields {', '.join(map(repr, solution))}; an "
+                    "answer is a text, a number or a list of them. Make one of the fields a column of its own."
+                )
+            solution = solution if isinstance(solution, str) else gold_text(solution)
             if columns.solution_after:
                 solution = solution.rpartition(columns.solution_after)[2].strip()
             converted["solution"] = solution
