@@ -26,9 +26,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 from trl import GRPOTrainer
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
+from trl_entropy.callbacks.dynamics_watch import EntropyDynamicsCallback
 from trl_entropy.callbacks.law_forecast import EntropyLawCallback
 from trl_entropy.callbacks.pictures import PictureCallback
 from trl_entropy.callbacks.run_log import RunLogCallback
+from trl_entropy.callbacks.token_map import TokenMapRecorder
 from trl_entropy.demo.measure import MAX_COMPLETION_LENGTH
 from trl_entropy.demo.settings import GENERATIONS, PROMPTS_PER_BATCH, STEPS_PER_BATCH, TRAINING
 from trl_entropy.tasks import countdown_dataset, countdown_reward
@@ -144,8 +146,11 @@ def measure(trainer: EntropyGRPOTrainer) -> tuple[Clock, RunTime]:
     clock, run = Clock(), RunTime(trainer.args.max_steps)
     trainer.callback_handler.callbacks.insert(0, run)
     clock.watch(WATCHING, trainer, "_compute_loss")  # less TRL's own, and less the two that it calls
-    clock.watch(MAP, trainer, "_record_tokens")
-    clock.watch(DYNAMICS, trainer._dynamics, "observe", "on_pre_optimizer_step", "on_optimizer_step")
+    for observer in trainer.observers:
+        if isinstance(observer, TokenMapRecorder):
+            clock.watch(MAP, observer, "after_loss")
+        elif isinstance(observer, EntropyDynamicsCallback):
+            clock.watch(DYNAMICS, observer, "before_loss", "on_pre_optimizer_step", "on_optimizer_step")
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, RunLogCallback):
             clock.watch(LOG, callback, "on_train_begin", "on_log")

@@ -98,8 +98,11 @@ def test_what_reads_files_never_imports_torch():
 def test_logged_keys_are_the_tables(arguments, dataset):
     """Every key that a method adds to TRL's log stream is in its table, and every key of its table is logged."""
 
+    def parity(completion_ids, **_) -> list[float]:
+        return [float(sum(ids) % 2) for ids in completion_ids]
+
     def keys(cls=EntropyGRPOTrainer, config=EntropyGRPOConfig, **given) -> set[str]:
-        trainer = make_trainer(arguments(**given), dataset, cls=cls, config=config)
+        trainer = make_trainer(arguments(**given), dataset, cls=cls, config=config, reward_funcs=parity)
         trainer.train()
         return {key for row in trainer.state.log_history for key in row}
 

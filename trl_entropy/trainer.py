@@ -18,17 +18,16 @@ from .functional.selection import Scope
 from .lm_head import head_for
 from .methods import Method, Micro, View, methods_on, overrides
 from .reliability.faults import FaultTolerance, SkipNonFiniteUpdates
+from .reliability.foreign_engine import check_engine
 from .step.batch import clean_padding, scoring_arguments, token_mask
 from .step.controls import Controls
+from .step.generation import INFORMATIVE, act_on_generation
 from .step.observer import Observer
-from .step.prompts import combined_rewards, group_of, own_rows, relog, reshaped
+from .step.prompts import combined_rewards, group_of, relog
 from .step.restart import restored
 from .step.scope import Everywhere, seeded
 from .step.state import EntropyState
 from .step.window import StepWindow
-
-
-INFORMATIVE = "entropy_informative"  # (B, 1) bool, travels with the batch
 
 
 class EntropyControl(FaultTolerance):
@@ -56,9 +55,10 @@ class EntropyControl(FaultTolerance):
         self.methods = tuple(method.attach(args) for method in (*(kind() for kind in methods_on(args)), *methods))
         args.check_with(self.methods)
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        check_engine(self)
         self._entropy_state = EntropyState()
         self._forget_unfinished_step()
-        self._observers: list[Observer] = []
+        self.observers: list[Observer] = []
         self._controls = Controls(args, self.methods)
         self._controls.apply(self)  # a controller may begin elsewhere than at 1
         self._parts = (*self.methods, *self._controls.controllers)
@@ -70,7 +70,7 @@ class EntropyControl(FaultTolerance):
 
     def observe(self, observer: Observer) -> None:
         """Let `observer` see every micro-batch of training."""
-        self._observers.append(observer)
+        self.observers.append(observer)
 
     def log_numbers(self, numbers: dict[str, float]) -> None:
         """The one door into TRL's log: each number is averaged over the steps of a logging interval."""
@@ -103,43 +103,16 @@ class EntropyControl(FaultTolerance):
         finally:
             self._needs = None
         self._generated_at = self.state.global_step
-        self._act_on_generation(output, Everywhere(self.accelerator, self._next_generator))
+        scope = Everywhere(self.accelerator, self._next_generator)
+        rewards = combined_rewards(self._rewards, self.reward_weights)
+        size = cast(int, self.num_generations)
+        group = group_of(rewards, output["advantages"], size, self._scored, token_mask(output), scope)
+        group.progress = self._progress
+        self.log_numbers(act_on_generation(self.methods, self.args, output, group, self._scored or {}, scope))
+        if any(overrides(method, "group_advantages") for method in self.methods):
+            relog(self._logs["advantages"], group.advantages)
         self._scored = None
         return output
-
-    def _act_on_generation(self, output: dict[str, Any], scope: Scope) -> None:
-        mask, scored = token_mask(output), self._scored or {}
-        rewards = combined_rewards(self._rewards, self.reward_weights)
-        group = group_of(
-            rewards, output["advantages"], cast(int, self.num_generations), scored.get("logps"), mask, scope
-        )
-        group.progress = self._progress
-        if any(overrides(method, "group_advantages") for method in self.methods):
-            everywhere = reshaped(self.methods, group)
-            output["advantages"] = own_rows(everywhere, len(mask), scope.rank).to(output["advantages"].dtype)
-            relog(self._logs["advantages"], everywhere)
-        with_gradient = (group.advantages != 0).any(1, keepdim=True)
-        informative = own_rows(with_gradient.expand_as(group.advantages), len(mask), scope.rank).unsqueeze(-1)
-        advantages = per_token(output["advantages"], mask)
-        totals = self._over_processes("masses", metrics.mass_sums(advantages, mask))
-        self.log_numbers(metrics.mass_metrics(totals, with_gradient.float().mean().item()))
-        if not self.methods:
-            return
-        output[INFORMATIVE] = informative
-        view = View(advantages, mask, mask & informative, scored)
-        for method in self.methods:
-            method.generated(view, scope)
-            if self.args.entropy_scope == "batch":
-                chosen = method.select(view, scope)
-                output.update({f"{method.key}/{name}": value for name, value in chosen.items()})
-                if overrides(method, "selection_sums"):
-                    totals = self._over_processes("selection", *method.selection_sums(view, chosen))
-                    self.log_numbers(method.close_selection(totals))
-
-    def _over_processes(self, part: str, sums, maxima=None) -> dict[str, float]:
-        window = StepWindow()
-        window.add(part, sums, maxima)
-        return window.close(self.accelerator)[part]
 
     def score(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """What the policy says of a batch's completions: `logps`, `entropy`, the head's channels. (B, T) each."""
@@ -178,9 +151,9 @@ class EntropyControl(FaultTolerance):
     def _compute_loss(self, model, inputs):
         if not self.model.training:
             return super()._compute_loss(model, inputs)
-        for observer in self._observers:
+        for observer in self.observers:
             observer.before_loss(self.state.global_step + 1, inputs)
-        if not (self._observes or self._observers):
+        if not (self._observes or self.observers):
             return super()._compute_loss(model, inputs)
         mask = token_mask(inputs)
         self._micro = micro = Micro(
@@ -232,9 +205,9 @@ class EntropyControl(FaultTolerance):
                 loss = loss + (self._normalised(added, micro) if added.dim() else added)
             self._window.add(method.key, *method.sums(micro))
         self._window.add("entropy", metrics.entropy_sums(micro.entropy, micro.advantages, micro.mask))
-        if self._observers:
+        if self.observers:
             marks = {word: mark for method in self.methods for word, mark in method.marks(micro).items()}
-            for observer in self._observers:
+            for observer in self.observers:
                 observer.after_loss(self.state.global_step + 1, micro, marks)
         if self.accelerator.sync_gradients and self._observes:
             self._close_window()

@@ -2,9 +2,10 @@
 
 import json
 
+from trl_entropy.runlog.folder import candidates
+
 from trl_entropy.durable import append_lines
 from trl_entropy.reliability.log_files import LOG_FILES, make_room
-from trl_entropy.runlog.folder import candidates
 
 
 def rows(path):

@@ -1,6 +1,6 @@
 """A generation batch of all processes by prompt: rewards, advantages, and which prompts have a gradient."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ def group_of(
     rewards: torch.Tensor,
     advantages: torch.Tensor,
     size: int,
-    logps: torch.Tensor | None,
+    scored: Mapping[str, torch.Tensor] | None,
     mask: torch.Tensor,
     scope: Scope,
 ) -> Group:
@@ -30,10 +30,12 @@ def group_of(
         rewards: (P * N,), of all processes in their order, as TRL gathers them.
         advantages: (B,), this process's.
         size: N.
-        logps: log-probabilities (B, T) of this process's completions, or None.
+        scored: this process's `logps` (B, T), where a method reads them.
         mask: (B, T), their tokens that count.
         scope: all processes.
     """
+
+    logps = (scored or {}).get("logps")
 
     def by_prompt(values: torch.Tensor) -> torch.Tensor:
         return scope.gather(values).reshape(-1, size)

@@ -82,14 +82,14 @@ class TargetController(Controller):
             )
 
     def factors(self, coefficients: tuple[str, ...]) -> dict[str, float]:
-        return {name: self.state.gains.get(name, self.args.control_start) for name in coefficients}
+        return {name: self._gain(name) for name in coefficients}
 
     def step(self, measured: Measured) -> dict[str, float]:
         entropy, target = self._aim(measured)
         if not (math.isfinite(entropy) and math.isfinite(target)):
             return {f"{self.key}/target": target, f"{self.key}/factor": self._largest()}
         for name, way in measured.directions.items():
-            gain = self.state.gains.get(name, self.args.control_start)
+            gain = self._gain(name)
             if way:
                 gain = self.move(name, gain, way * (target - entropy))
             self.state.gains[name] = min(max(gain, self.args.control_min), self.args.control_max)
@@ -98,6 +98,9 @@ class TargetController(Controller):
     def move(self, name: str, gain: float, error: float) -> float:
         """The next gain of a coefficient, before it is clamped. `error`, nats: positive where it should push more."""
         raise NotImplementedError(f"{type(self).__name__} must say how it moves a coefficient")
+
+    def _gain(self, name: str) -> float:
+        return self.state.gains[name] if name in self.state.gains else float(self.args.control_start)
 
     def _aim(self, measured: Measured) -> tuple[float, float]:
         """The entropy that is held, and its target, nats."""
