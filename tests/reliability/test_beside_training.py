@@ -9,7 +9,7 @@ from trl import GRPOTrainer
 
 from tests.trainer.rig import make_trainer
 from trl_entropy.callbacks import pictures
-from trl_entropy.callbacks.pictures import FigureCallback
+from trl_entropy.callbacks.pictures import PictureCallback
 from trl_entropy.reliability.beside_training import beside_training, tell_again
 from trl_entropy.reliability.checkpoints import flaw
 
@@ -58,7 +58,7 @@ def test_a_full_disk_ends_no_run(arguments, dataset, tmp_path, monkeypatch, capl
     sound.train()
     assert not warnings(caplog)
     trainer = make_trainer(arguments(**OBSERVED), dataset)
-    trainer.add_callback(FigureCallback(trainer, every=1))
+    trainer.add_callback(PictureCallback(trainer, every=1))
     opened = pathlib.Path.open
     monkeypatch.setattr(
         pathlib.Path,
@@ -66,7 +66,7 @@ def test_a_full_disk_ends_no_run(arguments, dataset, tmp_path, monkeypatch, capl
         lambda path, mode="r", *rest, **more: full() if "a" in mode else opened(path, mode, *rest, **more),
     )
     monkeypatch.setattr("os.fsync", full)
-    monkeypatch.setattr(pictures, "draw_figures", full)
+    monkeypatch.setattr(pictures, "draw_pictures", full)
     trainer.train()
     assert trainer.state.global_step == 3
     assert torch.equal(weights(trainer), weights(sound))

@@ -2,10 +2,9 @@
 
 import json
 
-from trl_entropy.runlog.folder import candidates
-
 from trl_entropy.durable import append_lines
 from trl_entropy.reliability.log_files import LOG_FILES, make_room
+from trl_entropy.runlog.run_files import candidates
 
 
 def rows(path):
