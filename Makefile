@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint bench clean help
+.PHONY: demo evidence test check lint bench clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## train plain GRPO and SIREN on the built-in task, evaluate both, draw the picture
 	$(BIN)/trl-entropy demo --output-dir runs/demo
+
+evidence: $(READY)  ## rebuild docs/evidence.md and its pictures from results/, without training
+	$(BIN)/python -m trl_entropy.study.evidence
 
 test: $(READY)  ## the fast tests, about two minutes
 	$(BIN)/python -m pytest -q -n auto -m "not slow and not distributed and not gpu"

@@ -31,12 +31,12 @@ from trl_entropy.callbacks.law_forecast import EntropyLawCallback
 from trl_entropy.callbacks.pictures import PictureCallback
 from trl_entropy.callbacks.run_log import RunLogCallback
 from trl_entropy.callbacks.token_map import TokenMapRecorder
-from trl_entropy.demo.measure import MAX_COMPLETION_LENGTH
-from trl_entropy.demo.settings import GENERATIONS, PROMPTS_PER_BATCH, STEPS_PER_BATCH, TRAINING
-from trl_entropy.tasks import countdown_dataset, countdown_reward
+from trl_entropy.study.matrix import TRAINING, TaskPlan
+from trl_entropy.tasks import TASKS, countdown_dataset, countdown_reward
 from trl_entropy.tasks.warmup import WarmupSettings, load_or_warm_up
 
 
+STEPS_PER_BATCH: int = TRAINING["steps_per_generation"]
 BOUND = 0.02
 WATCHING, MAP, DYNAMICS, LOG, LAW, FIGURES = (
     "entropy figures, which the token map turns on",
@@ -113,9 +113,8 @@ def trainer_for(args: argparse.Namespace, folder: Path) -> EntropyGRPOTrainer:
     start, _ = load_or_warm_up(settings, cache, lambda step, _: print_progress(f"warm-up {step}/{settings.steps}"))
     config = EntropyGRPOConfig(
         output_dir=str(folder / "run"),
-        per_device_train_batch_size=args.prompts * GENERATIONS // STEPS_PER_BATCH,
-        num_generations=GENERATIONS,
-        max_completion_length=MAX_COMPLETION_LENGTH,
+        per_device_train_batch_size=args.prompts * TRAINING["num_generations"] // STEPS_PER_BATCH,
+        max_completion_length=TASKS["countdown"].longest,
         max_steps=args.batches * STEPS_PER_BATCH,
         logging_steps=1,
         save_strategy="no",
@@ -166,7 +165,7 @@ def measure(trainer: EntropyGRPOTrainer) -> tuple[Clock, RunTime]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=100, help="generation batches, two optimizer steps each")
-    parser.add_argument("--prompts", type=int, default=PROMPTS_PER_BATCH, help="prompts a batch")
+    parser.add_argument("--prompts", type=int, default=TaskPlan().prompts_per_batch, help="prompts a batch")
     add_report_options(parser)
     parser.set_defaults(threads=1)  # as the demo's runs have
     args = parser.parse_args()

@@ -12,7 +12,6 @@ from peft import LoraConfig
 
 from tests.conftest import tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
-from trl_entropy.demo.worker import _USAGE
 from trl_entropy.hub.card import (
     BEGIN,
     END,
@@ -29,6 +28,7 @@ from trl_entropy.methods.clip_cov import ClipCov
 from trl_entropy.methods.siren import Siren
 from trl_entropy.plots.card_picture import plot_card
 from trl_entropy.runlog import Run
+from trl_entropy.study.worker import USAGE
 
 
 Train = Callable[..., Path]
@@ -249,7 +249,8 @@ def test_the_card_is_renamed_for_the_repository_it_is_pushed_to(tmp_path: Path):
 
 
 def test_no_code_of_the_demos_card_loads_from_a_local_path(tmp_path: Path):
-    (tmp_path / "README.md").write_text(f'model_id = "{tmp_path}"\n' + _USAGE.format(folder=tmp_path))
+    usage = USAGE.format(task="countdown", folder=tmp_path, prompt="1 2 3 -> 6 :", longest=11)
+    (tmp_path / "README.md").write_text(f'model_id = "{tmp_path}"\n' + usage)
     name_repository(tmp_path, "me/demo")
     text = (tmp_path / "README.md").read_text()
     assert text.count('model_id = "me/demo"') == 2

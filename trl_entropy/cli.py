@@ -8,7 +8,7 @@ import sys
 from .script.config_file import words_at_home
 
 
-COMMANDS = ("demo", "grpo", "eval", "law", "report", "watch", "push", "init", "doctor", "methods")
+COMMANDS = ("demo", "study", "grpo", "eval", "law", "report", "watch", "push", "init", "doctor", "methods")
 
 
 def make_parser() -> argparse.ArgumentParser:

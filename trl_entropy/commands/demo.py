@@ -7,7 +7,8 @@ from pathlib import Path
 _DESCRIPTION = """\
 Trains a tiny model on arithmetic puzzles with plain GRPO and with entropy control, side by side on CPU cores, and
 evaluates both on held-out puzzles. Writes one picture, a table, the figures as JSON and the trained models. Nothing is
-downloaded. The same seed gives the same figures on the same machine."""
+downloaded. The same seed gives the same figures on the same machine. It is a small study: stopped, it goes on where it
+was, and `trl-entropy study` takes files of your own."""
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -30,53 +31,29 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     add("--jobs", type=int, help="runs at a time, one thread each; None: one a core")
     add("--puzzles", type=int, help="evaluate on this many puzzles of the split; None: all")
     add("--split", default="heldout", help="heldout, or selection when choosing settings")
-    add(
-        "--prompts-per-batch",
-        "--prompts_per_batch",
-        type=int,
-        default=48,
-        help="prompts a batch, with 16 completions each",
-    )
+    prompts = "prompts a batch, with 16 completions each"
+    add("--prompts-per-batch", "--prompts_per_batch", type=int, default=48, help=prompts)
     add("--warmup-steps", "--warmup_steps", type=int, default=400, help="steps of the supervised warm-up")
-    change = "train a method with another argument, such as siren.siren_coef=0.5"
-    add("--set", nargs="+", default=[], metavar="METHOD.ARGUMENT=VALUE", help=change)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 when a run fails, 130 on Ctrl-C. Arguments out of range raise `ValueError`."""
-    from ..demo.settings import DemoSettings, read_changes
-    from ..tasks.warmup import WarmupSettings
-
-    settings = DemoSettings(
-        output_dir=args.output_dir,
-        methods=tuple(args.methods),
-        seeds=tuple(args.seeds),
-        batches=args.batches,
-        evaluations=args.evaluations,
-        split=args.split,
-        puzzles=args.puzzles,
-        prompts_per_batch=args.prompts_per_batch,
-        jobs=args.jobs,
-        cache_dir=args.cache_dir,
-        warmup=WarmupSettings(steps=args.warmup_steps),
-        changes=read_changes(args.set),
-    )
+    from dataclasses import replace
 
     from rich.console import Console
-    from transformers.utils import logging
 
-    from ..demo import run_demo
-    from ..demo.processes import RunFailedError
+    from ..demo.demo_run import demo_study, run_demo
 
-    logging.disable_progress_bar()  # one display of progress is enough
-    errors = Console(stderr=True)
-    try:
-        run_demo(settings)
-    except RunFailedError as error:
-        errors.print(f"trl-entropy demo: {error}", highlight=False, soft_wrap=True, markup=False)
-        return 1
-    except KeyboardInterrupt:
-        errors.print("trl-entropy demo: stopped; a finished warm-up stays in the cache", highlight=False)
-        return 130
-    return 0
+    study = demo_study(
+        args.output_dir,
+        args.methods,
+        args.seeds,
+        batches=args.batches,
+        evaluations=args.evaluations,
+        splits=(args.split,),
+        problems=args.puzzles,
+        prompts_per_batch=args.prompts_per_batch,
+        warmup={"steps": args.warmup_steps},
+    )
+    return run_demo(replace(study, cache_dir=args.cache_dir), args.jobs, Console())

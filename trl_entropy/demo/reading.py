@@ -4,72 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
-from trl_entropy.runlog.run_methods import name_of
+from ..plots.frontier_picture import styles
 
 
 def label(method: str) -> str:
     """The method's name as tables and pictures show it."""
-    return name_of(method)
+    return styles([method])[method].label
 
 
 def reading(results: dict[str, Any]) -> list[str]:
-    """An honest reading of the demo's results, one sentence an item.
-
-    Args:
-        results: What `build_results` returned.
-    """
+    """An honest reading of `trl_entropy.study.compared`'s results, one sentence an item."""
+    methods = results["methods"]
     return [
-        *(_movement(results, method) for method in results["methods"]),
+        *(_movement(name, method["path"]) for name, method in methods.items()),
         *(
             sentence
-            for method, figures in results["methods"].items()
-            if "difference" in figures
-            for sentence in _against(results, method)
+            for name, method in methods.items()
+            if "difference" in method
+            for sentence in _against(name, method, label(results["compared_with"]))
         ),
-        _scope(results),
+        _scope(max(len(method["seeds"]) for method in methods.values())),
     ]
 
 
-def _movement(results: dict[str, Any], method: str) -> str:
-    start, figures = results["start"], results["methods"][method]
-    end = figures["end"]
-    moves = ", ".join(
-        f"{name} {start[name]['mean']:.2f} -> {end[name]['mean']:.2f}" for name in ("pass@1", "pass@16", "maj@16")
-    )
-    kept = figures["entropy_ratio"]["mean"]
-    return f"{label(method)}: {moves}; entropy at {kept:.0%} of its start."
+def _movement(name: str, path: list[dict[str, Any]]) -> str:
+    start, end = path[0], path[-1]
+    moves = (f"{key} {start[key]['value']:.2f} -> {end[key]['value']:.2f}" for key in ("pass@1", "pass@16", "maj@16"))
+    return f"{label(name)}: {', '.join(moves)}; entropy at {end['entropy'] / start['entropy']:.0%} of its start."
 
 
-def _against(results: dict[str, Any], method: str) -> list[str]:
-    figures, reference = results["methods"][method], label(results["compared_with"])
+def _against(name: str, method: dict[str, Any], reference: str) -> list[str]:
     sentences = [
-        f"{label(method)} ends with {_verdict(name, figures['difference'][name], reference)}."
-        for name in ("pass@16", "pass@1")
+        f"{label(name)} ends with {verdict(key, method['difference'][key], reference)}."
+        for key in ("pass@16", "pass@1")
     ]
-    equal = figures["at_equal_pass@1"]
-    if equal is None:
+    equal = method["frontier"]
+    if equal["top"]["value"] is None:
         sentences.append(
-            f"{label(method)} and {reference} cannot be compared at equal pass@1: one did not rise above its start."
+            f"{label(name)} and {reference} cannot be compared at equal pass@1: one did not rise above its start."
         )
     else:
-        sentences.append(
-            f"Where both have pass@1 {equal['pass@1']:.2f}, {label(method)} has "
-            f"{_verdict('pass@16', equal, reference)}: {equal['pass@16']:.2f} to {equal['reference_pass@16']:.2f}."
-        )
+        at_top = verdict("pass@16", equal["top_gap"], reference)
+        sentences.append(f"Where both have pass@1 {equal['top']['value']:.2f}, {label(name)} has {at_top}.")
     return sentences
 
 
-def _verdict(name: str, figures: dict[str, Any], reference: str) -> str:
-    low, high = figures["interval"]
-    size = f"({figures['difference']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
-    if low > 0:
-        return f"a higher {name} than {reference} {size}"
-    if high < 0:
-        return f"a lower {name} than {reference} {size}"
-    return f"no clear difference from {reference} in {name} {size}"
+def verdict(key: str, difference: dict[str, float | None], reference: str) -> str:
+    """`a higher pass@16 than GRPO (+0.050, 95 % interval ...)`, or no clear difference."""
+    low, high = difference["low"], difference["high"]
+    if low is None or high is None:
+        return f"no known difference from {reference} in {key} ({difference['value']:+.3f}, no interval)"
+    size = f"({difference['value']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
+    if low <= 0 <= high:
+        return f"no clear difference from {reference} in {key} {size}"
+    return f"a {'higher' if low > 0 else 'lower'} {key} than {reference} {size}"
 
 
-def _scope(results: dict[str, Any]) -> str:
-    seeds = max(len(figures["runs"]) for figures in results["methods"].values())
-    one = "one seed a method" if seeds == 1 else f"{seeds} seeds a method, averaged"
-    return f"The intervals cover the choice of puzzles, not of seeds ({one}): other --seeds can differ by more."
+def _scope(seeds: int) -> str:
+    if seeds == 1:
+        return "The intervals cover the choice of puzzles, not of seeds (one seed a method): other --seeds can differ."
+    return f"The intervals cover the choice of puzzles and of seeds ({seeds} seeds a method)."

@@ -20,7 +20,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement, permutations, product
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
+
+from .task import SPLITS, Split, Task
 
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ SMALLEST, LARGEST = 1, 20
 MAX_VALUE = 99
 OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
-Split = Literal["warmup", "train", "selection", "heldout"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 # Upper ends on the unit interval: 40 % warm-up, 50 % RL, 5 % to choose settings on, 5 % to report on.
 _SPLIT_ENDS = (0.40, 0.90, 0.95, 1.00)
 
@@ -142,6 +142,22 @@ def is_correct(completion: str, numbers: Sequence[int], target: int) -> bool:
         and OPERATORS[second](int(running), int(c)) == int(final)
         and int(final) == target
     )
+
+
+def _solved(prompt: str, completion: str) -> bool:
+    *numbers, _, target, _ = prompt.split()
+    return is_correct(completion, [int(number) for number in numbers], int(target))
+
+
+COUNTDOWN = Task(
+    name="countdown",
+    prompts=lambda split: [puzzle.prompt for puzzle in puzzles(split)],
+    solved=_solved,
+    longest=11,
+    vocabulary=(*OPERATORS, "=", "->", ":", *map(str, range(MAX_VALUE + 1))),
+    lessons=lambda: [(puzzle.prompt, puzzle.solutions) for puzzle in puzzles("warmup")],
+    seconds_per_batch=1.5,
+)
 
 
 def countdown_reward(

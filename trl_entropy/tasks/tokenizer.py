@@ -1,17 +1,19 @@
-"""The countdown task's tokenizer: one token per number, operator and sign."""
+"""The tasks' tokenizers: one token a word."""
+
+from collections.abc import Sequence
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from .countdown import MAX_VALUE, OPERATORS
+from .countdown import COUNTDOWN
 
 
 PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
-VOCABULARY = (PAD, EOS, UNK, *OPERATORS, "=", "->", ":", *map(str, range(MAX_VALUE + 1)))
+LONGEST = 128  # tokens of a prompt with its completion
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer of 109 tokens: 0 to 99, `+ - * = -> :`, padding, end and unknown.
+def build_tokenizer(words: Sequence[str] = COUNTDOWN.vocabulary) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer of these words, padding, end and unknown; countdown's has 109 tokens.
 
     It pads on the left, adds no token of its own, and loads from `save_pretrained` with `AutoTokenizer`.
 
@@ -21,8 +23,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         >>> tokenizer.decode(tokenizer("3 5 2 -> 17 :").input_ids)
         '3 5 2 -> 17 :'
     """
-    words = models.WordLevel({word: index for index, word in enumerate(VOCABULARY)}, unk_token=UNK)
-    tokenizer = Tokenizer(words)
+    numbers = {word: number for number, word in enumerate((PAD, EOS, UNK, *words))}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), behavior="removed")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -31,5 +33,5 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         unk_token=UNK,
         padding_side="left",
         clean_up_tokenization_spaces=False,
-        model_max_length=64,
+        model_max_length=LONGEST,
     )

@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 import transformers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from .countdown import puzzles
+from .countdown import COUNTDOWN
+from .task import Task
 from .threads import one_thread
 from .tiny_model import build_model
 from .tokenizer import build_tokenizer
@@ -46,30 +48,32 @@ def default_cache_dir() -> Path:
 
 
 def warm_up(
-    settings: WarmupSettings, on_step: Callable[[int, float], None] | None = None
+    settings: WarmupSettings, on_step: Callable[[int, float], None] | None = None, task: Task = COUNTDOWN
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    """Train the tiny model on random correct chains over the warm-up's puzzles.
+    """Train the tiny model on random correct completions of the warm-up split's prompts.
 
-    Each example is a random puzzle of the warm-up split with one of its solutions, both uniform. The loss is the
+    Each example is a random prompt of the warm-up split with one of its solutions, both uniform. The loss is the
     cross-entropy of the completion and its end token; the prompt does not count.
 
     Args:
         settings: Steps, batch size, peak learning rate of the one-cycle schedule, seed.
         on_step: Called after each step with the number of steps done and the loss in nats a token.
+        task: The task.
 
     Returns:
         The model, in evaluation mode, and its tokenizer. The global random state is left as it was.
     """
     with one_thread():
-        return _train(settings, on_step)
+        return _train(settings, on_step, task)
 
 
 def _train(
-    settings: WarmupSettings, on_step: Callable[[int, float], None] | None
+    settings: WarmupSettings, on_step: Callable[[int, float], None] | None, task: Task
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    tokenizer = build_tokenizer()
-    model = build_model(settings.seed)
-    tokens, prompt_length, first, count = _examples(tokenizer)
+    tokenizer = build_tokenizer(task.vocabulary)
+    model = build_model(settings.seed, tokenizer)
+    tokens, prompt_length, first, count = _examples(tokenizer, task)
+    pad = cast(int, tokenizer.pad_token_id)
     generator = torch.Generator().manual_seed(settings.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -80,8 +84,10 @@ def _train(
         puzzle = torch.randint(len(count), (settings.batch_size,), generator=generator)
         which = torch.rand(settings.batch_size, generator=generator).mul(count[puzzle]).long()
         batch = tokens[first[puzzle] + which]
+        batch = batch[:, : int(batch.ne(pad).sum(1).max())]
         logits = model(input_ids=batch[:, :-1]).logits[:, prompt_length - 1 :]
-        loss = F.cross_entropy(logits.flatten(0, 1), batch[:, prompt_length:].flatten())
+        labels = batch[:, prompt_length:].flatten()
+        loss = F.cross_entropy(logits.flatten(0, 1), labels, ignore_index=pad)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -92,19 +98,21 @@ def _train(
     return model.eval(), tokenizer
 
 
-def _examples(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]:
-    """Every (prompt, solution) as one row; the prompt's length; each puzzle's first row and number of rows."""
-    warmup = puzzles("warmup")
-    texts = [f"{puzzle.prompt} {solution} {tokenizer.eos_token}" for puzzle in warmup for solution in puzzle.solutions]
-    count = torch.tensor([len(puzzle.solutions) for puzzle in warmup])
-    prompt_length = len(tokenizer(warmup[0].prompt).input_ids)
-    return torch.tensor(tokenizer(texts).input_ids), prompt_length, count.cumsum(0) - count, count
+def _examples(tokenizer: PreTrainedTokenizerBase, task: Task) -> tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]:
+    """Every (prompt, solution) as one row; the prompt's length; each prompt's first row and number of rows."""
+    lessons = task.lessons()
+    texts = [f"{prompt} {solution} {tokenizer.eos_token}" for prompt, solutions in lessons for solution in solutions]
+    count = torch.tensor([len(solutions) for _, solutions in lessons])
+    prompt_length = len(tokenizer(lessons[0][0]).input_ids)
+    rows = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt").input_ids
+    return rows, prompt_length, count.cumsum(0) - count, count
 
 
 def load_or_warm_up(
     settings: WarmupSettings,
     cache_dir: Path | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    task: Task = COUNTDOWN,
 ) -> tuple[Path, bool]:
     """The folder of a warmed-up model, trained only where the cache does not hold it yet.
 
@@ -115,6 +123,7 @@ def load_or_warm_up(
         settings: The warm-up's settings.
         cache_dir: Where to keep it; `default_cache_dir()` by default.
         on_step: See `warm_up`; not called where the cache holds the model.
+        task: The task.
 
     Returns:
         The folder, loadable with `from_pretrained`, and whether it came from the cache.
@@ -122,12 +131,12 @@ def load_or_warm_up(
     cache_dir = cache_dir or default_cache_dir()
     key = {**asdict(settings), "torch": torch.__version__, "transformers": transformers.__version__, "format": 2}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_dir / f"countdown-warmup-{digest}"
+    folder = cache_dir / f"{task.name}-warmup-{digest}"
     if folder.is_dir():
         return folder, True
-    model, tokenizer = warm_up(settings, on_step)
+    model, tokenizer = warm_up(settings, on_step, task)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".countdown-warmup-", dir=cache_dir))
+    partial = Path(tempfile.mkdtemp(prefix=".warmup-", dir=cache_dir))
     try:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

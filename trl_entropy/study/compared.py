@@ -1,0 +1,121 @@
+"""The methods of a study side by side on one task: figures along training with intervals, and the comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from .frontier import LEVELS, Estimate, at, compare, crossing, estimate, path, problem_weights, seed_weights
+from .matrix import START
+from .outcome import FIGURES, SAMPLES, Outcome
+
+
+DRAWS = 2_000
+X, Y = "pass@1", f"pass@{SAMPLES}"
+
+
+def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str = "plain") -> dict[str, Any]:
+    """Everything that tables, pictures and sentences say about one task, as plain data.
+
+    Intervals are 95 % percentile intervals of a hierarchical bootstrap: of problems, the same for all methods, and of
+    each method's seeds. Differences are the method's figure minus the reference's.
+
+    Args:
+        outcomes: Finished runs, that of the start policy among them.
+        task: The task.
+        split: The split that figures are of.
+        reference: The label that the others are compared with, where it was run.
+
+    Returns:
+        `start`: figure -> `{value, low, high}`, and `entropy`. `methods`: label -> `arguments`, `seeds`, `hours`,
+        `path` (rows of `batch`, `tokens`, `entropy` and the figures, the start first), `best` pass@1, `line` (pass@16
+        where pass@1 first reaches each of 20 levels up to its best), `curves` of each seed, and against the reference
+        `difference` at the end, `equal_tokens`, and `frontier`, a `Comparison`.
+
+    Raises:
+        ValueError: where the start policy was not measured on that split, or runs of a label were not measured alike.
+    """
+    here = [run for run in outcomes if run.plan["task"] == task]
+    start = next((run for run in here if run.plan["method"] == START and run.evaluations(split)), None)
+    runs = [run for run in here if run.plan["method"] != START and run.evaluations(split)]
+    if start is None or not runs:
+        raise ValueError(f"no results on the split {split!r} of {task}; run the study first")
+    groups: dict[str, list[Outcome]] = {}
+    for run in runs:
+        groups.setdefault(run.label, []).append(run)
+    problems = problem_weights(start.path(split, X).shape[1], DRAWS)
+    paths = {label: _paths(label, start, group, split, problems) for label, group in groups.items()}
+    tokens = {
+        label: np.mean([run.tokens_seen([0, *run.batches]) for run in group], 0) for label, group in groups.items()
+    }
+    budget = min(seen[-1] for seen in tokens.values())
+    found: dict[str, Any] = {
+        "task": task,
+        "split": split,
+        "problems": len(problems),
+        "compared_with": reference,
+        "token_budget": float(budget),
+        "methods": {},
+    }
+    for label, group in groups.items():
+        own = paths[label]
+        entropies = np.mean([[row["entropy"] for row in run.evaluations(split)] for run in group], 0)
+        entropies = [start.evaluations(split)[0]["entropy"], *entropies]
+        described: dict[str, Any] = {
+            "arguments": group[0].plan["arguments"],
+            "seeds": [run.plan["seed"] for run in group],
+            "hours": sum(run.content["seconds"] for run in group) / 3600,
+            "prompts_per_batch": group[0].plan["prompts_per_batch"],
+            "path": [
+                {"batch": batch, "tokens": float(tokens[label][i]), "entropy": float(entropies[i])}
+                | {name: _plain(estimate(own[name][i])) for name in FIGURES}
+                for i, batch in enumerate([0, *group[0].batches])
+            ],
+            "best": _plain(estimate(own[X].max(0))),
+            "line": _line(own[X], own[Y]),
+            "curves": [run.content["curves"] for run in group],
+        }
+        found.setdefault("start", described["path"][0])
+        if label != reference and reference in paths:
+            base = paths[reference]
+            described["difference"] = {name: _plain(estimate(own[name][-1] - base[name][-1])) for name in FIGURES}
+            described["equal_tokens"] = {
+                name: _plain(
+                    estimate(at(tokens[label], own[name], budget) - at(tokens[reference], base[name], budget))
+                )
+                for name in (X, Y)
+            }
+            figures = compare(base[X], base[Y], own[X], own[Y])
+            described["frontier"] = {name: _plain(estimate(values)) for name, values in vars(figures).items()}
+        found["methods"][label] = described
+    return found
+
+
+def _paths(
+    label: str, start: Outcome, group: Sequence[Outcome], split: str, problems: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Figure -> (1 + evaluations, 1 + draws), the start first."""
+    if len({run.batches for run in group}) > 1:
+        raise ValueError(f"{label}: its seeds were evaluated after different batches")
+    seeds = seed_weights(len(group), DRAWS, seed=crc32(label.encode()))
+    return {
+        name: path(
+            np.stack([np.concatenate([start.path(split, name), run.path(split, name)]) for run in group]),
+            seeds,
+            problems,
+        )
+        for name in FIGURES
+    }
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> list[dict[str, float | None]]:
+    levels = np.linspace(x[0, 0], x[:, 0].max(), LEVELS + 1)
+    read_off = [estimate(crossing(x, y, np.full(x.shape[1], level))) for level in levels]
+    return [{X: float(level), **_plain(found)} for level, found in zip(levels, read_off, strict=True)]
+
+
+def _plain(found: Estimate) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in vars(found).items()}

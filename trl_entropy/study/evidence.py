@@ -1,0 +1,183 @@
+"""Rebuilds the generated parts of docs/evidence.md, and its pictures, from `results/`, without training.
+
+A part stands between `<!-- generated: NAME STUDY TASK -->` and `<!-- end -->`; its names are those of `PARTS`.
+`python -m trl_entropy.study.evidence`, which is `make evidence`, writes them all again; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..plots.frontier_picture import plot_frontier, styles
+from .compared import compared
+from .frontier import choose
+from .outcome import Outcome, read_outcomes
+
+
+PAGE, RESULTS = Path("docs/evidence.md"), Path("results")
+_PART = re.compile(r"(<!-- generated: (\w+) ([\w-]+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MOST_LINES = 6  # of a picture: more are not told apart
+Results = Mapping[str, Any]
+
+
+def rebuilt(page: str, results: Path) -> str:
+    """The page with every generated part made from the results that there are.
+
+    Raises:
+        ValueError: for the name of a part that there is not.
+    """
+
+    def replace(match: re.Match) -> str:
+        opening, part, study, task, end = match.groups()
+        if part not in PARTS:
+            raise ValueError(f"there is no generated part {part!r}; the parts are {', '.join(PARTS)}")
+        return f"{opening}\n{_text(part, study, task, results)}\n\n{end}"
+
+    return _PART.sub(replace, page)
+
+
+def _text(part: str, study: str, task: str, results: Path) -> str:
+    split = "selection" if part == "choice" else "heldout"
+    outcomes = _outcomes(results / study)
+    if not any(run.plan["task"] == task and run.plan["batches"] and run.evaluations(split) for run in outcomes):
+        return f"*No results yet: `trl-entropy study configs/study/{study}.yaml`.*"
+    if part == "runs":
+        return _runs([run for run in outcomes if run.plan["task"] == task])
+    return PARTS[part](_compared(results / study, task, split))
+
+
+@cache
+def _outcomes(folder: Path) -> tuple[Outcome, ...]:
+    return tuple(read_outcomes(folder))
+
+
+@cache
+def _compared(folder: Path, task: str, split: str) -> Results:
+    return compared(_outcomes(folder), task, split)
+
+
+def _runs(outcomes: list[Outcome]) -> str:
+    versions = sorted({f"{name} {version}" for run in outcomes for name, version in run.content["versions"].items()})
+    seeds = sorted({run.plan["seed"] for run in outcomes if run.plan["batches"]})
+    hours = sum(run.content["seconds"] for run in outcomes) / 3600
+    longest = max(run.plan["batches"] for run in outcomes)
+    devices = sorted({run.content["device"] for run in outcomes})
+    return (
+        f"{len(outcomes) - 1} runs of up to {longest} batches, seeds {', '.join(map(str, seeds))}; {hours:.1f} hours "
+        f"of {', '.join(devices)}; {', '.join(versions)}."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _figure(found: Mapping[str, float | None], sign: str = "") -> str:
+    if found["value"] is None:
+        return "–"
+    low, high = found["low"], found["high"]
+    interval = "no interval" if low is None or high is None else f"{low:{sign}.3f}, {high:{sign}.3f}"
+    return f"{found['value']:{sign}.3f} [{interval}]"
+
+
+def _named(results: Results) -> dict[str, str]:
+    return {label: style.label for label, style in styles(results["methods"]).items()}
+
+
+def _frontier(results: Results) -> str:
+    """The primary figure, best first; then the differences at the ends of the common range and at equal tokens."""
+    rows = []
+    for label in _by_gap(results):
+        found = results["methods"][label]
+        figures = [_figure(found["frontier"][name], "+") for name in ("mean_gap", "top_gap", "best_gap")]
+        top = found["frontier"]["top"]["value"]
+        tokens = _figure(found["equal_tokens"]["pass@16"], "+")
+        rows.append([_named(results)[label], *figures[:2], "–" if top is None else f"{top:.3f}", figures[2], tokens])
+    head = ["method", "mean over the common range", "at its upper end", "pass@1 there", "at plain's best pass@1"]
+    return _table([*head, "at equal tokens"], rows)
+
+
+def _by_gap(results: Results) -> list[str]:
+    gaps = {
+        label: found["frontier"]["mean_gap"]["value"]
+        for label, found in results["methods"].items()
+        if "frontier" in found
+    }
+    return sorted(gaps, key=lambda label: (gaps[label] is None, -(gaps[label] or 0.0)))
+
+
+def _ends(results: Results) -> str:
+    """Every method after the last batch."""
+    names = ["pass@1", "pass@4", "pass@16", "maj@16", "distinct@16"]
+    start = results["start"]
+    rows = [["start", f"{start['pass@1']['value']:.3f}", *(_figure(start[name]) for name in names), "1.00"]]
+    for label, found in results["methods"].items():
+        end = found["path"][-1]
+        kept = f"{end['entropy'] / start['entropy']:.2f}"
+        rows.append([_named(results)[label], _figure(found["best"]), *(_figure(end[name]) for name in names), kept])
+    return _table(["method", "best pass@1", *names, "entropy, of the start's"], rows)
+
+
+def _settings(results: Results) -> str:
+    """What each method was given beside what plain was."""
+    common = results["methods"].get(results["compared_with"], {"arguments": {}})["arguments"]
+    rows = []
+    for label, found in results["methods"].items():
+        own = {key: value for key, value in found["arguments"].items() if common.get(key) != value}
+        given = " ".join(f"`{key}={value}`" for key, value in own.items()) or "none"
+        rows.append([_named(results)[label], given, str(len(found["seeds"])), f"{found['hours']:.1f}"])
+    return _table(["method", "arguments", "seeds", "hours"], rows)
+
+
+def _choice(results: Results) -> str:
+    """Every setting tried, on the selection split, and which of a method's is chosen."""
+    reference = results["methods"][results["compared_with"]]["best"]["value"]
+    groups: dict[str, dict[str, tuple[float, float]]] = {}
+    for label, found in results["methods"].items():
+        gap = found["frontier"]["mean_gap"]["value"] if "frontier" in found else 0.0
+        groups.setdefault(label.split(" ")[0], {})[label] = (found["best"]["value"], -1.0 if gap is None else gap)
+    rows = []
+    for method, tried in groups.items():
+        best = choose(reference, tried, by_gap=method != results["compared_with"])
+        rows += [
+            [label, f"{x:.3f}", f"{gap:+.3f}", "**chosen**" * (label == best)] for label, (x, gap) in tried.items()
+        ]
+    return _table(["setting", "best pass@1", "mean gap in pass@16", ""], rows)
+
+
+PARTS: dict[str, Callable[[Results], str]] = {
+    "runs": lambda _: "",
+    "frontier": _frontier,
+    "ends": _ends,
+    "settings": _settings,
+    "choice": _choice,
+}
+
+
+def pictures(page: str, results: Path, folder: Path) -> list[Path]:
+    """Draw `frontier_STUDY_TASK.png` for every frontier table of the page: plain and the five best by mean gap."""
+    written = []
+    for part, study, task in re.findall(r"<!-- generated: (\w+) ([\w-]+) ([\w-]+) -->", page):
+        if part == "frontier" and "*No results" not in _text(part, study, task, results):
+            found = _compared(results / study, task, "heldout")
+            shown = [found["compared_with"], *_by_gap(found)[: _MOST_LINES - 1]]
+            written += plot_frontier(found, shown, folder / f"frontier_{study}_{task}.png")
+    return written
+
+
+def main(page: Path = PAGE, results: Path = RESULTS) -> None:
+    """Write the page's generated parts and pictures again."""
+    text = rebuilt(page.read_text(encoding="utf-8"), results)
+    page.write_text(text, encoding="utf-8")
+    for path in pictures(text, results, page.parent / "images"):
+        print(path)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))

@@ -1,0 +1,99 @@
+"""What is measured of a policy: 16 samples of each problem, graded once, every figure from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..evaluate.estimators import distinct_correct, maj_at_k
+from ..evaluate.sampling import Completion, Sampling
+from ..evaluate.transformers_engine import (
+    EntropyRecorder,
+    end_tokens,
+    evaluating,
+    generating_by,
+    generation_config,
+    keep_random_state,
+)
+from ..tasks import Task
+from .outcome import SAMPLES, VOTES, encode
+
+
+SEED = 1234  # of every evaluation: what changes between two is the policy
+
+
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    prompts: Sequence[str],
+    chunk: int = 256,
+) -> dict[str, Any]:
+    """An evaluation's row of the run's result, without `batch` and `split`.
+
+    The random state and the model's mode are left as they were, so that an evaluation in the middle of a run does not
+    change the run.
+
+    Args:
+        prompts: (P,) what to ask.
+        chunk: prompts sampled together, 16 completions each.
+    """
+    with keep_random_state(model.device), evaluating(model), torch.no_grad():
+        torch.manual_seed(SEED)
+        chunks = (prompts[start : start + chunk] for start in range(0, len(prompts), chunk))
+        samples = [group for part in chunks for group in _sample(model, tokenizer, part, task.longest)]
+    return graded(task, prompts, samples)
+
+
+def graded(task: Task, prompts: Sequence[str], samples: Sequence[Sequence[Completion]]) -> dict[str, Any]:
+    """Counts of each problem, a digit each, and means over all samples; the entropy is a mean over tokens."""
+    texts = [[" ".join(completion.text.split()) for completion in group] for group in samples]
+    right = [[task.solved(prompt, text) for text in group] for prompt, group in zip(prompts, texts, strict=True)]
+    answers = [[text or None for text in group] for group in texts]
+    pairs = list(zip(answers, right, strict=True))
+    every = [completion for group in samples for completion in group]
+    lengths = np.array([completion.tokens for completion in every])
+    return {
+        "correct": encode(np.array([sum(group) for group in right])),
+        "distinct": encode(np.array([distinct_correct(*pair) for pair in pairs])),
+        "vote": encode(np.array([round(VOTES * maj_at_k(*pair, k=SAMPLES)) for pair in pairs])),
+        "entropy": _rounded(np.average([completion.entropy or 0.0 for completion in every], weights=lengths)),
+        "tokens": _rounded(lengths.mean()),
+        "truncated": _rounded(np.mean([completion.truncated for completion in every])),
+    }
+
+
+def _rounded(value: Any) -> float:
+    return float(f"{value:.6g}")
+
+
+def _sample(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], longest: int
+) -> Iterable[list[Completion]]:
+    """16 completions of each prompt."""
+    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
+    ends, recorder = end_tokens(model, tokenizer), EntropyRecorder()
+    pad: Any = tokenizer.pad_token_id
+    config = generation_config(Sampling(SAMPLES, temperature=1.0, max_new_tokens=longest), ends, pad)
+    config.num_return_sequences = SAMPLES
+    with generating_by(model, config):
+        output = model.generate(  # pyright: ignore[reportCallIssue]
+            input_ids=encoded.input_ids,
+            attention_mask=encoded.attention_mask,
+            generation_config=config,
+            logits_processor=LogitsProcessorList([recorder]),
+        )
+    tokens = output[:, encoded.input_ids.shape[1] :].cpu()
+    ended = torch.isin(tokens, torch.tensor(ends)).int().cumsum(1)
+    # Every token up to the first end, that one included
+    mask = (ended - torch.isin(tokens, torch.tensor(ends)).int() == 0).float()
+    lengths = mask.sum(1)
+    entropies = (recorder.entropies()[:, : tokens.shape[1]] * mask).sum(1) / lengths
+    texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    rows = zip(texts, lengths.tolist(), (ended[:, -1] == 0).tolist(), entropies.tolist(), strict=True)
+    every = [Completion(text, int(length), truncated, entropy) for text, length, truncated, entropy in rows]
+    return [every[start : start + SAMPLES] for start in range(0, len(every), SAMPLES)]
