@@ -19,9 +19,9 @@ from .lm_head import head_for
 from .methods import Method, Micro, View, methods_on, overrides
 from .reliability.faults import FaultTolerance, SkipNonFiniteUpdates
 from .reliability.foreign_engine import check_engine
-from .step.batch import clean_padding, scoring_arguments, token_mask
+from .step.batch import scoring_arguments, token_mask
 from .step.controls import Controls
-from .step.generation import INFORMATIVE, act_on_generation
+from .step.generation import act_on_generation, micro_of
 from .step.observer import Observer
 from .step.prompts import combined_rewards, group_of, relog
 from .step.restart import restored
@@ -155,18 +155,7 @@ class EntropyControl(FaultTolerance):
             observer.before_loss(self.state.global_step + 1, inputs)
         if not (self._observes or self.observers):
             return super()._compute_loss(model, inputs)
-        mask = token_mask(inputs)
-        self._micro = micro = Micro(
-            inputs=clean_padding(inputs),
-            mask=mask,
-            advantages=per_token(inputs["advantages"], mask),
-            informative=mask & inputs[INFORMATIVE] if INFORMATIVE in inputs else mask,
-            moved=self.state.global_step > self._generated_at,
-        )
-        for key, value in inputs.items():
-            method, _, name = key.partition("/")
-            if name:
-                micro.chosen.setdefault(method, {})[name] = value
+        self._micro = micro = micro_of(inputs, moved=self.state.global_step > self._generated_at)
         try:
             loss = super()._compute_loss(model, micro.inputs)
         finally:

@@ -7,8 +7,8 @@ import torch
 
 from .. import metrics
 from ..functional.covariance import per_token
-from ..methods import Group, Method, View, overrides
-from .batch import token_mask
+from ..methods import Group, Method, Micro, View, overrides
+from .batch import clean_padding, token_mask
 from .prompts import own_rows, reshaped
 from .scope import Everywhere
 from .window import StepWindow
@@ -57,6 +57,18 @@ def act_on_generation(
                 totals = _over_processes(scope, *method.selection_sums(view, chosen))
                 numbers |= method.close_selection(totals)
     return numbers
+
+
+def micro_of(inputs: dict[str, Any], moved: bool) -> Micro:
+    """A micro-batch as TRL's loss receives it, with what the methods selected when it was generated."""
+    mask = token_mask(inputs)
+    informative = mask & inputs[INFORMATIVE] if INFORMATIVE in inputs else mask
+    micro = Micro(clean_padding(inputs), mask, per_token(inputs["advantages"], mask), informative, moved)
+    for key, value in inputs.items():
+        method, _, name = key.partition("/")
+        if name:
+            micro.chosen.setdefault(method, {})[name] = value
+    return micro
 
 
 def _over_processes(scope: Everywhere, sums, maxima=None) -> dict[str, float]:
