@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.distributed.jobs import Processes
+from trl_entropy.methods.control.guard import EntropyGuard
 from trl_entropy.metrics import SAFETY_TABLE, TABLE
 from trl_entropy.reliability.checkpoints import flaw
 
@@ -25,7 +26,7 @@ def test_the_logged_keys_are_those_of_the_table(processes: Processes, tmp_path: 
     (rank,) = processes.run(FAULTY, folder=str(tmp_path), reward="nan_reward", steps=[1], arguments=arguments)
     known = {metric.key for metric in TABLE}
     logged = {key for entry in rank["log"] for key in entry if key.startswith(("guard/", "faults/"))}
-    assert logged == {metric.key for metric in SAFETY_TABLE}
+    assert logged == {metric.key for metric in (*SAFETY_TABLE, *EntropyGuard.metrics)}
     assert not logged & known
 
 

@@ -144,8 +144,8 @@ def test_a_checkpoint_inside_a_generation_says_so(processes: Processes, tmp_path
 
 def test_resumed_with_other_settings_says_what_becomes_of_the_anchor(processes: Processes, uninterrupted, tmp_path):
     cases = {
-        "not used; the anchor is measured anew": {"siren_top_p": 0.9},
-        "not used; the anchor is siren_anchor=0.3": {"siren_top_p": 0.9, "siren_anchor": 0.3},
+        "not used; it is measured over the next rollout": {"siren_top_p": 0.9},
+        "not used; it is siren_anchor=0.3": {"siren_top_p": 0.9, "siren_anchor": 0.3},
         "The anchor is siren_anchor=0.3, not the": {"siren_anchor": 0.3},
     }
     for number, (message, change) in enumerate(cases.items()):
@@ -156,8 +156,8 @@ def test_resumed_with_other_settings_says_what_becomes_of_the_anchor(processes: 
         (rank,) = processes.start(RUN, folder=str(folder), arguments=arguments, resume=True)
         assert rank.code == 0, rank.output
         assert message in rank.output
-        anchor = rank.result["state"]["anchor"]
-        assert anchor != uninterrupted["state"]["anchor"]
+        anchor = rank.result["anchor"]
+        assert anchor != uninterrupted["anchor"]
         assert anchor == change.get("siren_anchor", anchor)
 
 
