@@ -1,4 +1,4 @@
-"""Time of one whole loss step, `_compute_loss` and its backward: plain GRPO against SIREN, Clip-Cov and KL-Cov.
+"""Time of one whole loss step, `_compute_loss` and its backward: plain GRPO against every method that acts in it.
 
     python scripts/bench_step.py          # some minutes on two quiet CPU cores
     python scripts/bench_step.py --quick  # a small model: does it run?
@@ -21,17 +21,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
+from trl_entropy.methods import METHODS, overrides
 
 
-# Selection in the step itself, so that its cost is in the figure
-HERE = {"entropy_scope": "micro_batch"}
-METHODS = {
-    "plain GRPO": {},
-    "SIREN": {"siren_coef": 0.005, "siren_anchor": 1.0, **HERE},
-    "Clip-Cov": {"clip_cov_ratio": 2e-4, "clip_cov_low": 0.0, "clip_cov_high": 10.0, **HERE},
-    "KL-Cov": {"kl_cov_ratio": 2e-3, **HERE},
-}
-BOUNDS = {"SIREN": 1.10, "Clip-Cov": 1.05, "KL-Cov": 1.05}
+PLAIN = "plain GRPO"
+ACTING = [m for m in METHODS if any(overrides(m, hook) for hook in ("select", "shape", "loss"))]
+# Selection in the step itself, so that its cost is in the number
+GIVEN = {PLAIN: {}} | {m.name: {**m.example, "entropy_scope": "micro_batch"} for m in ACTING}
+GIVEN["SIREN"] |= {"siren_top_p": 0.8, "siren_quantile": 0.8, "siren_anchor": 1.0}
+GIVEN["Clip-Cov"] |= {"clip_cov_ratio": 2e-4, "clip_cov_low": 0.0, "clip_cov_high": 10.0}
+GIVEN["KL-Cov"] |= {"kl_cov_ratio": 2e-3}
+BOUNDS = {m.name: 1.10 if overrides(m, "head") else 1.05 for m in ACTING}
 
 
 def policy(args: argparse.Namespace) -> Qwen2ForCausalLM:
@@ -53,10 +53,10 @@ def policy(args: argparse.Namespace) -> Qwen2ForCausalLM:
     return Qwen2ForCausalLM(Qwen2Config(**config)).to(args.device)
 
 
-def share_weights(models: list[torch.nn.Module]) -> None:
-    for model in models[1:]:
-        for own, first in zip(model.parameters(), models[0].parameters(), strict=True):
-            own.data = first.data
+def share_weights(model: Qwen2ForCausalLM, first: Qwen2ForCausalLM) -> Qwen2ForCausalLM:
+    for own, other in zip(model.parameters(), first.parameters(), strict=True):
+        own.data = other.data
+    return model
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -82,7 +82,7 @@ def trainer_for(method: str, args: argparse.Namespace, model: Qwen2ForCausalLM, 
         num_generations=args.sequences,
         num_iterations=2,
         max_completion_length=args.length,
-        **METHODS[method],
+        **GIVEN[method],
     )
     data = Dataset.from_dict({"prompt": ["<unk>"] * 4})
     return EntropyGRPOTrainer(model, no_reward, config, train_dataset=data, processing_class=tokenizer())
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=4)
     parser.add_argument("--length", type=int, default=128, help="tokens a completion")
     parser.add_argument("--prompt", type=int, default=32, help="tokens a prompt")
-    parser.add_argument("--repeats", type=int, default=8, help="a multiple of four gives every method every place")
+    parser.add_argument("--repeats", type=int, default=8, help="each begins with the next method")
     add_report_options(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -128,12 +128,15 @@ def main() -> None:
         args.repeats, args.layers, args.length = 1, 1, 16
 
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {method: trainer_for(method, args, policy(args), folder) for method in METHODS}
-        share_weights([trainer.model for trainer in trainers.values()])
-        batch = fixed_batch(args, trainers["plain GRPO"].model.config.vocab_size)
-        runs: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
+        first = policy(args)
+        trainers = {
+            method: trainer_for(method, args, share_weights(policy(args), first) if method != PLAIN else first, folder)
+            for method in GIVEN
+        }
+        batch = fixed_batch(args, first.config.vocab_size)
+        runs: dict[str, list[dict[str, float]]] = {method: [] for method in GIVEN}
         for repeat in range(-1, args.repeats):  # the first, number -1, warms up
-            order = list(METHODS)
+            order = list(GIVEN)
             for method in order[repeat % len(order) :] + order[: repeat % len(order)]:
                 trainer = trainers[method]
                 print_progress(f"repeat {repeat + 1}/{args.repeats}: {method}")
@@ -144,7 +147,7 @@ def main() -> None:
 
     lines = []
     for method, measured in runs.items():
-        plain = runs["plain GRPO"]
+        plain = runs[PLAIN]
         by_time, by_cpu = (
             statistics.median(a[key] / b[key] for a, b in zip(measured, plain, strict=True)) for key in ("wall", "cpu")
         )
