@@ -19,6 +19,9 @@ import trl_entropy
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy import cli
 from trl_entropy.config import own_arguments
+from trl_entropy.methods import CONTROLLERS, METHODS
+from trl_entropy.methods.base import defaults
+from trl_entropy.methods.entropy_adv import EntropyAdv
 from trl_entropy.script.arguments import launcher_arguments, make_parser, refuse_unknown_arguments
 from trl_entropy.script.launch import split_arguments
 
@@ -157,6 +160,35 @@ def check_command(words: list[str]) -> None:
 def test_yaml_names_arguments_that_exist(text: str):
     known = {action.dest for action in make_parser()._actions} | launcher_arguments()
     assert set(yaml.safe_load(text)) <= known
+
+
+@pytest.mark.parametrize("text", [block for block in blocks("yaml") if str(block.id).startswith("docs/methods.md")])
+def test_a_methods_yaml_is_accepted(text: str, tmp_path: Path):
+    given = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, **yaml.safe_load(text)}
+    trl_entropy.EntropyGRPOConfig(**given)
+
+
+def test_every_method_and_controller_has_a_section_and_an_example():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    for part in (*METHODS, *CONTROLLERS):
+        section = re.search(rf"(?m)^### {re.escape(part.name)}\n(.*?)(?=^##)", text, re.DOTALL)
+        assert section and re.search(rf"```yaml\n[^`]*\b{part.switch}: ", section[1]), part.name
+    for method in METHODS:
+        controllers = text[text.index("## Controllers") :]
+        assert not method.coefficient or f"`{method.coefficient}`" in controllers.partition("### ")[0], method.key
+
+
+def test_the_method_that_is_explained_is_the_packages():
+    """docs/add_a_method.md shows Entropy-Adv's file: what it declares and computes is what the package does."""
+    (text,) = (block.values[0] for block in blocks("python") if "class EntropyAdv(" in str(block.values[0]))
+    shown: dict = {"__name__": "docs"}
+    exec(compile(text, "docs", "exec"), shown)
+    theirs, ours = shown["EntropyAdv"], EntropyAdv
+    for name in ("key", "name", "switch", "coefficient", "paper", "metrics", "published", "example", "per_token"):
+        assert getattr(theirs, name) == getattr(ours, name), name
+    assert defaults(theirs.Arguments) == defaults(ours.Arguments)
+    hooks = {name for name in vars(ours) if callable(getattr(ours, name))} - {"Arguments"}
+    assert {name for name in vars(theirs) if callable(getattr(theirs, name))} - {"Arguments"} == hooks
 
 
 def anchors(page: Path) -> set[str]:
