@@ -191,6 +191,16 @@ def test_the_method_that_is_explained_is_the_packages():
     assert {name for name in vars(theirs) if callable(getattr(theirs, name))} - {"Arguments"} == hooks
 
 
+def test_the_readmes_first_claim_is_counted():
+    numbers = {f"{word} methods": n for n, word in enumerate(("sixteen", "seventeen", "eighteen", "nineteen"), 16)}
+    numbers |= {f"{word} controllers": n for n, word in enumerate(("five", "six", "seven"), 5)}
+    claim = (ROOT / "README.md").read_text().partition("![")[0]
+    found = {said: n for said, n in numbers.items() if said in claim}
+    published = [method for method in METHODS if method.paper]
+    assert list(found.values()) == [len(published), len(CONTROLLERS)]
+    assert [method.key for method in METHODS if not method.paper] == ["random_clip"]  # "a control"
+
+
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"(?m)^#+ (.+)$", FENCE.sub("", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
