@@ -7,7 +7,11 @@ import yaml
 from datasets import Dataset
 
 from tests.quick import CONFIGS, published, quick
-from trl_entropy import cli
+from trl_entropy import EntropyGRPOConfig, cli
+from trl_entropy.doctor import examine, read_plan
+from trl_entropy.methods import METHODS, Method, methods_on
+from trl_entropy.methods.base import defaults
+from trl_entropy.plan.configuration import FOLDER, shipped
 from trl_entropy.script import train
 from trl_entropy.script.arguments import refuse_unknown_arguments
 from trl_entropy.script.data import ColumnArguments, load_splits, to_prompts
@@ -56,6 +60,31 @@ def test_the_published_settings_are_the_papers():
     clip, kl = content("clip_cov"), content("kl_cov")
     assert (clip["clip_cov_ratio"], clip["clip_cov_low"], clip["clip_cov_high"], clip["epsilon"]) == (2e-4, 1, 5, 1.0)
     assert (kl["kl_cov_ratio"], kl["kl_cov_coef"]) == (2e-3, 1.0)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("methods/*.yaml")), ids=lambda path: path.stem)
+def test_a_methods_file_is_accepted_and_differs_in_its_own_settings(path, capsys):
+    assert cli.main(["doctor", str(path)]) == 0
+    plan = read_plan(str(path), elsewhere=True)
+    assert examine(plan).problems == []
+    assert [m.key for m in methods_on(plan.args)] == [m.key for m in METHODS if m.key == path.stem]
+    content = yaml.safe_load(path.read_text())
+    common = yaml.safe_load((FOLDER / "methods" / "entropy_adv.yaml").read_text())
+    differs = {name for name in common if content.get(name) != common[name]} - {"output_dir"}
+    knobs = {"strictly_on_policy": {"steps_per_generation"}, "slower_learning_rate": {"learning_rate"}}
+    own = defaults(EntropyGRPOConfig).keys() & {name for name in common if name.startswith("entropy_adv_")}
+    assert differs - own == knobs.get(path.stem, set())
+    assert content["output_dir"] == f"outputs/{path.stem}"
+    assert plan.args.strictly_on_policy == (path.stem == "strictly_on_policy")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
+def test_every_method_has_a_file_with_its_papers_values(method: type[Method]):
+    content, own = yaml.safe_load(shipped()[method.key].read_text()), defaults(method.Arguments)
+    assert method.switch in content
+    for name, value in method.published.items():
+        if name in own:
+            assert content.get(name, own[name]) == value, name
 
 
 @pytest.mark.slow

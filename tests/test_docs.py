@@ -19,8 +19,12 @@ import trl_entropy
 from tests.conftest import tiny_model, tiny_tokenizer
 from trl_entropy import cli
 from trl_entropy.config import own_arguments
+from trl_entropy.methods import CONTROLLERS, METHODS
+from trl_entropy.methods.base import defaults
+from trl_entropy.methods.entropy_adv import EntropyAdv
 from trl_entropy.script.arguments import launcher_arguments, make_parser, refuse_unknown_arguments
 from trl_entropy.script.launch import split_arguments
+from trl_entropy.study.matrix import read_study
 
 
 ROOT = Path(__file__).parents[1]
@@ -154,9 +158,52 @@ def check_command(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("yaml", "yml"))
-def test_yaml_names_arguments_that_exist(text: str):
+def test_yaml_names_arguments_that_exist(text: str, tmp_path: Path):
+    if "tasks" in yaml.safe_load(text):  # a study has a form of its own
+        (tmp_path / "study.yaml").write_text(text)
+        assert read_study(tmp_path / "study.yaml").runs()
+        return
     known = {action.dest for action in make_parser()._actions} | launcher_arguments()
     assert set(yaml.safe_load(text)) <= known
+
+
+@pytest.mark.parametrize("text", [block for block in blocks("yaml") if str(block.id).startswith("docs/methods.md")])
+def test_a_methods_yaml_is_accepted(text: str, tmp_path: Path):
+    given = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, **yaml.safe_load(text)}
+    trl_entropy.EntropyGRPOConfig(**given)
+
+
+def test_every_method_and_controller_has_a_section_and_an_example():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    for part in (*METHODS, *CONTROLLERS):
+        section = re.search(rf"(?m)^### {re.escape(part.name)}\n(.*?)(?=^##)", text, re.DOTALL)
+        assert section and re.search(rf"```yaml\n[^`]*\b{part.switch}: ", section[1]), part.name
+    for method in METHODS:
+        controllers = text[text.index("## Controllers") :]
+        assert not method.coefficient or f"`{method.coefficient}`" in controllers.partition("### ")[0], method.key
+
+
+def test_the_method_that_is_explained_is_the_packages():
+    """docs/add_a_method.md shows Entropy-Adv's file: what it declares and computes is what the package does."""
+    (text,) = (block.values[0] for block in blocks("python") if "class EntropyAdv(" in str(block.values[0]))
+    shown: dict = {"__name__": "docs"}
+    exec(compile(text, "docs", "exec"), shown)
+    theirs, ours = shown["EntropyAdv"], EntropyAdv
+    for name in ("key", "name", "switch", "coefficient", "paper", "metrics", "published", "example", "per_token"):
+        assert getattr(theirs, name) == getattr(ours, name), name
+    assert defaults(theirs.Arguments) == defaults(ours.Arguments)
+    hooks = {name for name in vars(ours) if callable(getattr(ours, name))} - {"Arguments"}
+    assert {name for name in vars(theirs) if callable(getattr(theirs, name))} - {"Arguments"} == hooks
+
+
+def test_the_readmes_first_claim_is_counted():
+    numbers = {f"{word} methods": n for n, word in enumerate(("sixteen", "seventeen", "eighteen", "nineteen"), 16)}
+    numbers |= {f"{word} controllers": n for n, word in enumerate(("five", "six", "seven"), 5)}
+    claim = (ROOT / "README.md").read_text().partition("![")[0]
+    found = {said: n for said, n in numbers.items() if said in claim}
+    published = [method for method in METHODS if method.paper]
+    assert list(found.values()) == [len(published), len(CONTROLLERS)]
+    assert [method.key for method in METHODS if not method.paper] == ["random_clip"]  # "a control"
 
 
 def anchors(page: Path) -> set[str]:

@@ -12,7 +12,7 @@ from trl_entropy.plan.configuration import FOLDER, SIZES, configuration, shipped
 
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "accelerate")
+FILES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in ("accelerate", "study"))
 METHODS = ["grpo", "naive_bonus", "siren", "siren_official", "clip_cov", "kl_cov"]
 
 

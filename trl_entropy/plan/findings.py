@@ -51,7 +51,7 @@ def _method(plan: Plan) -> list[str]:
     args = plan.args
     lines = []
     if args.siren:
-        anchor = "measured on the first optimizer step" if args.siren_anchor is None else f"{args.siren_anchor} nats"
+        anchor = "measured over the first rollout" if args.siren_anchor is None else f"{args.siren_anchor} nats"
         kept = round(100 * (1 - args.siren_quantile))
         lines.append(
             f"SIREN: {args.siren_coef:g} * (H - anchor)^2, H the entropy inside the top {args.siren_top_p:g} of the "
