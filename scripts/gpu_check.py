@@ -47,7 +47,7 @@ ONE_RANK = ("-m", "torch.distributed.run", "--nproc_per_node", "1", str(TOOLS / 
 # In order of worth. The limits are for the worst case: together they exceed the time, and the last stages give way
 STAGES = (
     tool("install", "Missing packages from wheels", 60, "install_wheels.py"),
-    tool("machine", "The machine, its copy and product rates", 40, "see_machine.py"),
+    tool("machine", "The machine, its copy and product rates", 60, "see_machine.py"),
     Stage("kernels", "Every kernel against its plain twin and a float64 truth", 130, GPU_TESTS),
     tool("head", "Time and memory of the head", 90, "time_head.py"),
     tool("step", "Time and memory of a loss step", 80, "time_step.py"),
@@ -56,13 +56,13 @@ STAGES = (
     Stage("one_rank", "One rank on NCCL", 45, ONE_RANK),
     tool("trace", "Profile of the head", 30, "trace_head.py"),
     tool("bounds", "compute-sanitizer on the kernels", 60, "check_bounds.py"),
-    tool("vllm", "Generation with vLLM", 90, "train_smol.py", "vllm"),
+    tool("vllm", "Generation with vLLM", 90, "try_vllm.py"),
     tool("study", "The study's queue, for what time is left", float("inf"), "continue_study.py"),
 )
 
 
-def run_stage(stage: Stage, limit: float, out: Path, environment: dict[str, str]) -> str:
-    """`passed`, `failed` or `cut off`; at the limit the process and all it has started are ended."""
+def run_stage(stage: Stage, limit: float, out: Path, environment: dict[str, str]) -> None:
+    """Note `passed`, `failed` or `cut off`; at the limit the process and all it has started are ended."""
     append(out / RESULTS, {"event": "begin", "stage": stage.name, "limit": round(limit, 1)})
     write_summary(out)
     start, before = time.monotonic(), _cpu_seconds()
@@ -87,7 +87,6 @@ def run_stage(stage: Stage, limit: float, out: Path, environment: dict[str, str]
     spent = {"seconds": round(time.monotonic() - start, 1), "cpu": round(_cpu_seconds() - before, 1)}
     append(out / RESULTS, {"event": "end", "stage": stage.name, "state": state, **spent})
     write_summary(out)
-    return state
 
 
 def _end_group(process: subprocess.Popen) -> None:
@@ -117,7 +116,6 @@ def check(stages: tuple[Stage, ...], minutes: float, out: Path, dry: bool, wheel
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "GPU_CHECK_OUT": str(out.resolve()),
@@ -126,13 +124,14 @@ def check(stages: tuple[Stage, ...], minutes: float, out: Path, dry: bool, wheel
         "GPU_CHECK_DRY": "1" if dry else "",
     }
     if dry:
-        environment |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= {"OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "2")}
     for stage in stages:
         left = end - time.monotonic()
         if left < 1:
             break
-        state = run_stage(stage, min(stage.limit, left), out, environment)
+        run_stage(stage, min(stage.limit, left), out, environment)
+        state = states(read(out))[stage.name]["state"]
         print(f"{stage.name}: {state}, {max(0, end - time.monotonic()):.0f} s left", flush=True)
     write_summary(out)
     print(f"See {out / 'summary.md'}")

@@ -38,7 +38,7 @@ def record(what: str, **figures: Any) -> None:
 
 def goal(what: str, measured: float, at_most: float) -> None:
     """A figure with its bound."""
-    record(what, kind="goal", measured=round(measured, 4), at_most=at_most, reached=bool(measured <= at_most))
+    record(what, kind="goal", measured=measured, at_most=at_most, reached=bool(measured <= at_most))
 
 
 def skip(reason: str) -> None:
@@ -94,13 +94,14 @@ def states(lines: list[Line]) -> dict[str, Line]:
         if stage is None:
             continue
         if line["event"] == "begin":
-            stage |= {"state": "cut off", "limit": line["limit"]}
+            stage |= {"state": "not finished", "limit": line["limit"]}
         elif line["event"] == "end":
             stage |= {"state": line["state"], "seconds": line["seconds"], "cpu": line["cpu"]}
         else:
             stage["figures"].append(line)
     for stage in found.values():
-        if stage["state"] == "passed" and any(line.get("kind") == "skipped" for line in stage["figures"]):
+        kinds = {line.get("kind") for line in stage["figures"]}
+        if stage["state"] == "passed" and ("skipped" in kinds or kinds == {"test skipped"}):
             stage["state"] = "skipped"
     return found
 

@@ -27,10 +27,10 @@ def size(real, dry):
     return dry if DRY else real
 
 
-def seconds(function, repeats: int = 5) -> float:
-    """Median time of a call, after two that warm up; on a GPU by its own clock."""
-    function()
-    function()
+def seconds(function, repeats: int = 5, warm: int = 2) -> float:
+    """Median time of a call, after some that warm up; on a GPU by its own clock."""
+    for _ in range(size(warm, min(warm, 1))):
+        function()
     found = []
     for _ in range(repeats):
         if DEVICE == "cuda":

@@ -1,13 +1,11 @@
 """The head in bfloat16 at the shapes of three Qwen2.5 models: time, memory, rates, and the goals."""
 
-import argparse
 import gc
 from importlib.util import find_spec
 
-import bench_head
 import torch
-from bench_contestants import HEADS, Problem, forward_backward
-from bench_head import FLOOR, OURS, PUBLISHED, TEXTBOOK, TRL, WITHOUT, marginal, median, ratio
+from bench_contestants import HEADS, Problem, forward_backward, products
+from bench_head import FLOOR, OURS, PUBLISHED, TEXTBOOK, TRL, WITHOUT, marginal, median, ratio, timed
 from gpu_results import attempt, finish, goal, record
 from gpu_stage import DEVICE, left, peak_mib, size
 
@@ -21,9 +19,9 @@ SHAPES = size(
         ("0.5B", 32_768, 896, 151_936, False),
         ("7B", 32_768, 3584, 152_064, False),
     ],
-    [("tiny", 48, 32, 1500, True)],
+    [("tiny", 16, 16, 11_000, True)],
 )
-ARGUMENTS = argparse.Namespace(dtype="bfloat16", device=DEVICE, repeats=size(5, 1))
+REPEATS = size(5, 1)
 
 
 def add_libraries() -> None:
@@ -40,10 +38,38 @@ def add_libraries() -> None:
     record("contestants that are not installed", names=", ".join(missing) or "none")
 
 
+def problem_on_device(tokens: int, width: int, vocab: int) -> Problem:
+    """As `Problem.make`, drawn on the device: a CPU takes seconds for a large weight."""
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    spread = torch.logspace(0, 1.5, tokens, device=DEVICE)
+    spread = spread[torch.randperm(tokens, generator=generator, device=DEVICE)]
+    hidden = torch.randn(tokens, width, generator=generator, device=DEVICE) * spread.unsqueeze(1)
+    weight = torch.randn(vocab, width, generator=generator, device=DEVICE) * width**-0.5
+    targets = torch.randint(vocab, (tokens,), generator=generator, device=DEVICE)
+    return Problem(hidden.bfloat16().requires_grad_(), weight.bfloat16().requires_grad_(), targets)
+
+
+def measure(problem: Problem, heads: list[str]) -> dict[str, list[dict[str, float]]]:
+    """Alternating repeats after one that warms up; a head that fails or does not fit is recorded and left out."""
+    calls = {FLOOR: lambda: products(problem)}
+    calls |= {name: lambda name=name: forward_backward(HEADS[name], problem) for name in heads}
+    runs = {name: [] for name in calls}
+    for repeat in range(-1, REPEATS):
+        for name in list(calls):
+            run = attempt(f"{name}, N = {len(problem.targets):,}", lambda name=name: timed(calls[name], DEVICE))
+            if run is None:
+                del calls[name], runs[name]
+                problem.hidden.grad = problem.weight.grad = None
+                torch.cuda.empty_cache()
+            elif repeat >= 0:
+                runs[name].append(run)
+    return runs
+
+
 def one_shape(model: str, tokens: int, width: int, vocab: int, published: bool) -> None:
     heads = [name for name in HEADS if published or name not in (PUBLISHED, TEXTBOOK)]
-    runs = bench_head.measure(ARGUMENTS, tokens, width, vocab, heads)
-    problem = Problem.make(tokens, width, vocab, torch.bfloat16, DEVICE)
+    problem = problem_on_device(tokens, width, vocab)
+    runs = measure(problem, heads)
     memory = {}
     for name in runs:
         if name != FLOOR:

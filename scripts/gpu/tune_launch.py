@@ -1,11 +1,17 @@
 """Times every candidate launch of the three kernels on this card and says whether the table holds the fastest."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import torch
-from candidates import CANDIDATES
-from gpu_results import attempt, finish, record
+from gpu_results import attempt, finish, record, skip
 from gpu_stage import DEVICE, DRY, left, seconds, size
+
+
+if find_spec("triton") is None:
+    skip("Triton is not installed")
+
+from candidates import CANDIDATES
 
 from trl_entropy.functional.head import fused_triton
 from trl_entropy.functional.head.fused_torch import padded
