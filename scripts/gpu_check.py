@@ -16,6 +16,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,37 +103,45 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def check(stages: tuple[Stage, ...], minutes: float, out: Path, dry: bool, wheels: Path) -> int:
-    """Run the stages as long as there is time; 0 if none failed or was cut off."""
-    end = time.monotonic() + 60 * minutes
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / RESULTS).exists():
-        raise SystemExit(f"{out} holds the results of another check. Give another folder with --out.")
-    private = out / "private" / "site-packages"  # dill pickles by value what lies outside a folder of this name
-    command = " ".join(["python", "scripts/gpu_check.py", *sys.argv[1:]])
-    plan = {stage.name: stage.title for stage in stages}
-    append(out / RESULTS, {"event": "plan", "command": command, "dry": dry, "minutes": minutes, "stages": plan})
+def environment_for(out: Path, work: Path, dry: bool, wheels: Path) -> dict[str, str]:
+    """What the stages find: packages, where results go, and where everything else does."""
+    private = work / "site-packages"  # dill pickles by value what lies outside a folder of this name
     paths = [str(path) for path in (ROOT, ROOT / "scripts", TOOLS, private)]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "GPU_CHECK_OUT": str(out.resolve()),
-        "GPU_CHECK_WHEELS": str(wheels.resolve()),
-        "GPU_CHECK_PRIVATE": str(private.resolve()),
+        "GPU_CHECK_OUT": str(out),
+        "GPU_CHECK_WORK": str(work),
+        "GPU_CHECK_WHEELS": str(wheels),
+        "GPU_CHECK_PRIVATE": str(private),
         "GPU_CHECK_DRY": "1" if dry else "",
     }
     if dry:
         environment |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= {"OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "2")}
-    for stage in stages:
-        left = end - time.monotonic()
-        if left < 1:
-            break
-        run_stage(stage, min(stage.limit, left), out, environment)
-        state = states(read(out))[stage.name]["state"]
-        print(f"{stage.name}: {state}, {max(0, end - time.monotonic()):.0f} s left", flush=True)
+    return environment
+
+
+def check(stages: tuple[Stage, ...], minutes: float, out: Path, dry: bool, wheels: Path) -> int:
+    """Run the stages as long as there is time; 0 if none failed or was cut off."""
+    end = time.monotonic() + 60 * minutes
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / RESULTS).exists():
+        raise SystemExit(f"{out} holds the results of another check. Give another folder with --out.")
+    command = " ".join(["python", "scripts/gpu_check.py", *sys.argv[1:]])
+    plan = {stage.name: stage.title for stage in stages}
+    append(out / RESULTS, {"event": "plan", "command": command, "dry": dry, "minutes": minutes, "stages": plan})
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as work:
+        environment = environment_for(out.resolve(), Path(work), dry, wheels.resolve())
+        for stage in stages:
+            left = end - time.monotonic()
+            if left < 1:
+                break
+            run_stage(stage, min(stage.limit, left), out, environment)
+            state = states(read(out))[stage.name]["state"]
+            print(f"{stage.name}: {state}, {max(0, end - time.monotonic()):.0f} s left", flush=True)
     write_summary(out)
     print(f"See {out / 'summary.md'}")
     good = ("passed", "skipped")

