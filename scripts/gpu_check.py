@@ -11,6 +11,7 @@ machine's own packages stay as they are. Needs no network. Exit status: 0 if no 
 """
 
 import argparse
+import contextlib
 import os
 import resource
 import signal
@@ -91,10 +92,8 @@ def run_stage(stage: Stage, limit: float, out: Path, environment: dict[str, str]
 
 
 def _end_group(process: subprocess.Popen) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -1,4 +1,4 @@
-"""`scripts/gpu_check.py`: limits hold, results outlive a kill at any stage, every stage runs, the wheels are complete."""
+"""`scripts/gpu_check.py`: limits hold, results outlive a kill, every stage runs, the wheels are complete."""
 
 import importlib.util
 import json

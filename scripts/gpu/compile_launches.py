@@ -70,7 +70,7 @@ def resources(cubin: bytes) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
-        command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", str(path)]
+        command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", str(path)]  # type: ignore[attr-defined]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+)", listed)
     assert found, listed

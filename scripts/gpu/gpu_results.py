@@ -130,7 +130,7 @@ def render(folder: Path) -> str:
     for name, line in figures:
         if line.get("kind") in ("failed", "skipped"):
             parts.append(f"* {name}, {line['kind']}: {line['what']}\n\n      " + str(line.get("error", ""))[-600:])
-    for name, stage in found.items():
+    for stage in found.values():
         plain = [line for line in stage["figures"] if "kind" not in line]
         if plain:
             parts += [f"**{stage['title']}**", *_tables(plain)]

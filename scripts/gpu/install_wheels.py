@@ -20,7 +20,18 @@ from packaging.utils import parse_wheel_filename
 
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-NEEDED = ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "pandas", "pyarrow", "math-verify", "pytest")
+NEEDED = (
+    "torch",
+    "transformers",
+    "trl",
+    "datasets",
+    "accelerate",
+    "peft",
+    "pandas",
+    "pyarrow",
+    "math-verify",
+    "pytest",
+)
 
 
 def name_of(wheel: Path) -> str:
@@ -59,7 +70,7 @@ def main() -> None:
     needed = NEEDED if os.environ.get("GPU_CHECK_DRY") else ("triton", *NEEDED)
     lacking = [name for name in needed if name not in have | {name_of(wheel) for wheel in missing}]
     if lacking:
-        record(", ".join(lacking), kind="failed", error=f"not installed, and no wheel in {folder}; run `make gpu-wheels`")
+        record(", ".join(lacking), kind="failed", error=f"missing, and no wheel in {folder}: `make gpu-wheels`")
         sys.exit(1)
     if not missing:
         skip("every package is installed")

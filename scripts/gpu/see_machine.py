@@ -37,7 +37,9 @@ def card() -> None:
         )
     if shutil.which("nvidia-smi"):
         query = "--query-gpu=driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu"
-        done = subprocess.run(["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            ["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
         record("nvidia-smi: driver, SM clock, its maximum, memory clock, power limit, temperature", answer=done.stdout)
 
 

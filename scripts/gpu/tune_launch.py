@@ -11,6 +11,7 @@ from gpu_stage import DEVICE, DRY, left, seconds, size
 if find_spec("triton") is None:
     skip("Triton is not installed")
 
+import triton
 from candidates import CANDIDATES
 
 from trl_entropy.functional.head import fused_triton
@@ -64,10 +65,12 @@ def tune(kernel: str) -> None:
                 gb_per_s=bytes_once / took / 1e9 if took > 0 else None, in_table=cut == own,
             )  # fmt: skip
     best = min(found, key=found.__getitem__)
-    record(f"{kernel}: fastest", card=f"sm_{KIND[0]}{KIND[1]}", best=str(best), table_over_best=found[own] / found[best])
+    record(
+        f"{kernel}: fastest", card=f"sm_{KIND[0]}{KIND[1]}", best=str(best), table_over_best=found[own] / found[best]
+    )
 
 
-if DRY and not fused_triton.triton.knobs.runtime.interpret:
+if DRY and not triton.knobs.runtime.interpret:  # type: ignore[attr-defined]
     raise SystemExit("On a CPU this stage needs TRITON_INTERPRET=1.")
 for kernel in CANDIDATES:
     attempt(kernel, lambda kernel=kernel: tune(kernel))

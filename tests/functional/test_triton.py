@@ -16,6 +16,7 @@ from trl_entropy.functional.head import fused, fused_torch
 ROOT = Path(__file__).parents[2]
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has no release for this platform")
 
+
 @needs_triton
 @pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
 def test_the_kernels_in_the_interpreter(which):
