@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo evidence test check lint bench clean help
+.PHONY: demo evidence test check lint bench gpu-wheels clean help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ bench: $(READY)  ## time, memory and numerical error of the fused nucleus head, 
 	$(BIN)/python scripts/bench_head.py
 	$(BIN)/python scripts/bench_step.py
 	$(BIN)/python scripts/bench_error.py
+
+GPU_PYTHON ?= 3.12
+gpu-wheels:  ## what a GPU machine without a network may lack, below 64 MiB, for scripts/gpu_check.py
+	$(PYTHON) scripts/gpu/collect_wheels.py --python $(GPU_PYTHON)
 
 clean:  ## remove the environment and the runs
 	rm -rf $(VENV) runs

@@ -9,12 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib
 import torch
-
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 COLUMNS = (
@@ -74,6 +69,11 @@ def table(title: str, lines: Sequence[Sequence[str]], columns: Sequence[str] = C
 
 def draw(panels: dict[str, tuple[list[int], dict[str, list[float]]]], path: Path, title: str) -> None:
     """Time against each panel's quantity, both logarithmic, one line a head."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     path.parent.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=True, layout="constrained")
     for axis, (label, (values, lines)) in zip(axes, panels.items(), strict=True):

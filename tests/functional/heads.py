@@ -43,7 +43,7 @@ def run(function, head, *args, weights=(1.0, 0.7, -1.3), **kwargs):
         return_nucleus_size=True,
         **kwargs,
     )
-    per_token = torch.linspace(0.5, 1.5, len(head["targets"]), dtype=outputs[0].dtype)
+    per_token = torch.linspace(0.5, 1.5, len(head["targets"]), dtype=outputs[0].dtype, device=outputs[0].device)
     sum(w * (per_token * output).sum() for w, output in zip(weights, outputs[:3], strict=True)).backward()
     return outputs, {name: leaf.grad for name, leaf in leaves.items()}
 

@@ -10,6 +10,7 @@ gradient. It never waits for the host.
 # pyright: reportArgumentType=false, reportCallIssue=false
 
 import math
+from dataclasses import dataclass
 
 import torch
 import triton
@@ -21,8 +22,42 @@ from .rows import Rows, Settings
 from .triton_kernels import find_nucleus_kernel, fold_kernel, unfold_kernel
 
 
-BLOCK = 1024  # entries of a row that a program holds at a time
-WAYS = 8  # thresholds per reading of a row: 3 bits of the cut-off each time
+@dataclass(frozen=True)
+class Cut:
+    """How one kernel is launched: entries of a row that a program holds at a time, warps, thresholds a reading."""
+
+    block: int
+    warps: int
+    ways: int = 8  # read by the nucleus alone; log2 of it is the bits of the cut-off that a reading finds
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The launch of each kernel on one kind of card.
+
+    Fixed by the kind, not timed at run time: processes that time for themselves choose differently, and another block
+    rounds differently, while the same weights must give the same log-probabilities on all of them.
+    """
+
+    fold: Cut = Cut(1024, 4)
+    nucleus: Cut = Cut(1024, 8)  # with 4 warps the accumulators take every register of a thread
+    unfold: Cut = Cut(512, 4)  # with 1024 entries a thread of sm_80 runs out of registers
+
+
+SLOW_FLOAT64 = Launch(nucleus=Cut(512, 4, 4))  # consumer cards add float64 at 1/64 of float32's rate
+# By compute capability; a card between two takes the lower one's, and one below all of them the first's
+LAUNCHES = {
+    (8, 0): Launch(),
+    (8, 6): SLOW_FLOAT64,
+    (8, 9): SLOW_FLOAT64,
+    (9, 0): Launch(),
+    (12, 0): SLOW_FLOAT64,
+}
+
+
+def launch_for(capability: tuple[int, int]) -> Launch:
+    """The settings of the newest listed kind that is not above `capability`."""
+    return LAUNCHES[max((kind for kind in LAUNCHES if kind <= capability), default=min(LAUNCHES))]
 
 
 def fold_tile(
@@ -31,7 +66,7 @@ def fold_tile(
     """Reduce a tile of products to the scalars of its rows; arguments as in `fused_torch.fold_tile`."""
     if bias is not None:
         tile[:, :vocab] += bias
-    shared = _shared(tile, vocab, settings)
+    shared, launch = _shared(settings), _launch(tile)
     fold_kernel[(len(tile),)](
         tile,
         tile.stride(0),
@@ -43,6 +78,8 @@ def fold_tile(
         out.mean,
         out.nucleus.size,
         vocab,
+        BLOCK=launch.fold.block,
+        num_warps=launch.fold.warps,
         **shared,
     )
     if settings.top_p < 1:
@@ -62,8 +99,9 @@ def fold_tile(
             *_halves(settings.top_p),
             reach,
             EXCLUSIVE=settings.nucleus == "exclusive",
-            WAYS=WAYS,
-            num_warps=8,  # with 4 the accumulators take every register of a thread
+            WAYS=launch.nucleus.ways,
+            BLOCK=launch.nucleus.block,
+            num_warps=launch.nucleus.warps,
             **shared,
         )
     if settings.sets or settings.top_two:
@@ -93,8 +131,8 @@ def unfold_tile(
             unfold_tile(tile[rows], vocab, None, targets[rows], settings, known_here, here[:3])
             tile[rows] += set_gradient(z, known_here, here[3:], settings)
         return
-    unused = known.mass
-    unfold_kernel[(len(tile), triton.cdiv(vocab, BLOCK))](
+    unused, cut = known.mass, _launch(tile).unfold
+    unfold_kernel[(len(tile), triton.cdiv(vocab, cut.block))](
         tile,
         tile.stride(0),
         targets,
@@ -112,7 +150,9 @@ def unfold_tile(
         ON_TARGET=on_target is not None,
         ON_ENTROPY=on_entropy is not None,
         ON_NUCLEUS=on_nucleus is not None,
-        **_shared(tile, vocab, settings),
+        BLOCK=cut.block,
+        num_warps=cut.warps,
+        **_shared(settings),
     )
 
 
@@ -122,11 +162,15 @@ def _halves(number: float) -> tuple[float, float]:
     return rounded, number - rounded
 
 
-def _shared(tile: torch.Tensor, vocab: int, settings: Settings) -> dict[str, float | int | bool]:
+def _launch(tile: torch.Tensor) -> Launch:
+    # the interpreter has tensors on a CPU
+    return launch_for(torch.cuda.get_device_capability(tile.device) if tile.is_cuda else (0, 0))
+
+
+def _shared(settings: Settings) -> dict[str, float | int | bool]:
     return {
         "logit_scale": float(settings.logit_scale),
         "softcap": float(settings.softcap or 1.0),
         "inv_t": 1.0 / settings.temperature,
         "CAPPED": settings.softcap is not None,
-        "BLOCK": BLOCK,
     }
