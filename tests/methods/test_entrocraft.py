@@ -89,7 +89,7 @@ def test_the_gradient_is_the_references(entropy, sign, arguments, dataset):
         ({"entrocraft_upper": math.inf, "entrocraft_lower": 0.1}, "entrocraft_upper=inf is not allowed"),
         ({"entrocraft_upper": 0.7, "entrocraft_lower": -0.1}, r"entrocraft_lower=-0\.1 is not allowed"),
         ({"entrocraft_lower": 0.1}, "entrocraft_upper is not set"),
-        ({"entrocraft_upper": 60.0, "entrocraft_lower": 14.0}, r"entrocraft_lower=14\.0 is not allowed"),
+        ({"entrocraft_upper": 14.0, "entrocraft_lower": 0.1}, r"entrocraft_upper=14\.0 is not allowed"),
     ],
 )
 def test_refused(given, message, arguments):

@@ -70,7 +70,7 @@ def test_the_gradient_is_the_references(scope, arguments, dataset):
                 continue
             target = math.log(p[word] / sum(x for x in p if x >= kappa * max(p)))
             gap = target - oracle.log_probability(logits[b][t], word)
-            loss, held = loss + coef * (torch.exp(gap) - gap - 1), held + (float(gap) > 1e-9)
+            loss, held = loss + coef * (torch.exp(gap) - gap - 1), held + (gap.item() > 1e-9)
         assert held or scope == "micro_batch"
         return loss
 
