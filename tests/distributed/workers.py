@@ -213,8 +213,12 @@ def sum_is_odd(completion_ids, **_) -> list[float]:
 
 
 def every_method(payload: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """One run with nothing on and one for each method and controller with its example, by key."""
-    examples = {part.key: dict(part.example) for part in (*METHODS, *CONTROLLERS) if part.example}
+    """One run with nothing on and one for each method and controller with its example, by key.
+
+    Controllers move REPO's coefficient: TRL's bonus is a mean over each micro-batch, which is not that of the batch.
+    """
+    examples = {part.key: dict(part.example) for part in METHODS}
+    examples |= {kind.key: {**kind.example, "entropy_coef": 0.0, "repo_zeta": 0.2} for kind in CONTROLLERS}
     results = {}
     for key, example in {"plain": {}, **examples}.items():
         onlooker = Onlooker()
@@ -229,6 +233,6 @@ def every_method(payload: dict[str, Any]) -> dict[str, dict[str, Any]]:
             **record(trainer, recorder),
             "seen": onlooker.seen,
             "states": {part.key: asdict(part.state) for part in trainer._parts},
-            "entropy_coef": trainer.entropy_coef,
+            "gains": {method.key: method.gain for method in trainer.methods},
         }
     return results
