@@ -47,7 +47,8 @@ def test_gradients_numbers_states_and_selections(results, key, split):
     for rank in ranks:
         for step, (here, there) in enumerate(zip(rank["gradients"], one["gradients"], strict=True), 1):
             for name in there:
-                difference = (here[name] - there[name]).abs().max().item()
+                size = max(1.0, there[name].abs().max().item())  # Lp-Reg's exponential grows: float32 rounds with it
+                difference = (here[name] - there[name]).abs().max().item() / size
                 assert difference < 1e-5, f"step {step}, {name}: {difference:.1e}"
         for here, there in zip(rank["figures"], one["figures"], strict=True):
             assert here == {k: v if v is None else pytest.approx(v, abs=1e-5, rel=1e-5) for k, v in there.items()}
