@@ -32,7 +32,7 @@ def test_the_gradient_is_the_references(share, arguments, dataset):
         loss = torch.zeros((), dtype=torch.float64)
         for row in logits:
             for z in row:
-                order = sorted(range(len(z)), key=lambda word, z=z: -float(z[word]))
+                order = sorted(range(len(z)), key=lambda word, z=z: -z[word].item())
                 kept = order[: len(z) - math.floor(share * len(z))]
                 loss = loss - 0.8 * oracle.entropy_of(z, kept)
         return loss
