@@ -2,6 +2,8 @@
 
 import os
 import random
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from transformers import TrainerCallback
 
 from tests.conftest import WORDS, tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
+from trl_entropy.methods import CONTROLLERS, METHODS, Method
 
 
 PROMPTS = ["a b", "c d e", "f g", "h i j k"]
@@ -43,8 +46,8 @@ class FixedTrainer(EntropyGRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
-        if "entropy_selected" in output:
-            rows, columns = output["entropy_selected"].nonzero(as_tuple=True)
+        for name in sorted(key for key in output if key.endswith("/selected")):
+            rows, columns = output[name].nonzero(as_tuple=True)
             first = self.accelerator.process_index * len(inputs)
             self.selections.append({(first + r, c) for r, c in zip(rows.tolist(), columns.tolist(), strict=True)})
         return output
@@ -118,7 +121,8 @@ def make_trainer(payload: dict[str, Any], trainer_class=FixedTrainer, reward=vow
 
 def figures(trainer) -> list[dict[str, float]]:
     """What was logged in each step and must not depend on the split: not the times, nor quantiles of micro-batches."""
-    keep = ("siren/", "cov/", "entropy/positive", "entropy/negative", "reward", "loss", "completions/mean_length")
+    keep = {metric.key for method in METHODS for metric in method.metrics}
+    keep = (*keep, "advantage/", "entropy/positive", "entropy/negative", "reward", "loss", "completions/mean_length")
     return [
         {k: v for k, v in entry.items() if k.startswith(keep)}
         for entry in trainer.state.log_history
@@ -184,3 +188,51 @@ def sharded_with_a_fault(payload: dict[str, Any]) -> dict[str, Any]:
     broken = {"folder": os.path.join(payload["folder"], "fault"), "steps": [1]}
     arguments = {**payload["arguments"], "save_strategy": "no", "max_steps": 3}
     return {"runs": runs, "fault": faulty({**payload, **broken, "arguments": arguments})}
+
+
+class Onlooker(Method):
+    """Keeps what a method is shown of every generation, by prompt."""
+
+    key, name, summary = "onlooker", "Onlooker", ("nothing", "in tests", "none")
+
+    def __init__(self):
+        self.seen: list[dict[str, torch.Tensor]] = []
+
+    def needs(self):
+        return frozenset({"logps"})
+
+    def group_advantages(self, group):
+        shown = {"rewards": group.rewards, "advantages": group.advantages, "logps": group.mean_logps}
+        self.seen.append({name: values.clone() for name, values in shown.items()})
+        return group.advantages
+
+
+def sum_is_odd(completion_ids, **_) -> list[float]:
+    """Right or wrong, and nearly every group holds both."""
+    return [float(sum(ids) % 2) for ids in completion_ids]
+
+
+def every_method(payload: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """One run with nothing on and one for each method and controller with its example, by key.
+
+    Controllers move REPO's coefficient: TRL's bonus is a mean over each micro-batch, which is not that of the batch.
+    """
+    examples = {part.key: dict(part.example) for part in METHODS}
+    examples |= {kind.key: {**kind.example, "entropy_coef": 0.0, "repo_zeta": 0.2} for kind in CONTROLLERS}
+    results = {}
+    for key, example in {"plain": {}, **examples}.items():
+        onlooker = Onlooker()
+        methods = {"methods": [onlooker]} if key == "plain" else {}
+        job = {**payload, "arguments": {**payload["arguments"], **example}}
+        trainer = make_trainer(job, partial(FixedTrainer, **methods), sum_is_odd)
+        trainer.completions = payload["completions"]
+        recorder = Recorder()
+        trainer.add_callback(recorder)
+        trainer.train()
+        results[key] = {
+            **record(trainer, recorder),
+            "seen": onlooker.seen,
+            "states": {part.key: asdict(part.state) for part in trainer._parts},
+            "gains": {method.key: method.gain for method in trainer.methods},
+        }
+    return results

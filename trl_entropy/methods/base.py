@@ -225,6 +225,11 @@ class Method:
         return getattr(args, cls.switch) != defaults(cls.Arguments)[cls.switch]
 
     @classmethod
+    def replaces(cls, args: Any) -> bool:
+        """Whether, with these arguments, `group_advantages` ignores the advantages it is given."""
+        return cls.replaces_advantage
+
+    @classmethod
     def check(cls, args: Any) -> None:
         """Raise `ValueError` for settings that contradict each other, warn of unusual ones. Called while it is on."""
 

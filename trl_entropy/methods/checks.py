@@ -80,6 +80,13 @@ def _check_combination(args: Any, on: tuple[Any, ...]) -> None:
             raise ValueError(
                 f"{given} were both given, but {why}. Set one of them; `trl-entropy methods` lists what combines."
             )
+    replacing = [method for method in on if method.replaces(args)]
+    if len(replacing) > 1:  # W-REINFORCE without a baseline, beside one that makes the advantages
+        given = " and ".join(f"{method.switch}={getattr(args, method.switch)}" for method in replacing)
+        raise ValueError(
+            f"{given} were both given, but {replacing[-1].name} ignores the advantages of {replacing[0].name}. "
+            'Set one of them; W-REINFORCE combines with the others through w_reinforce_baseline="group".'
+        )
     if args.importance_sampling_level == "sequence":
         for method in (method for method in on if method.per_token):
             raise ValueError(

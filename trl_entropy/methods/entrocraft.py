@@ -11,10 +11,13 @@ from ..functional.aggregate import masked_sum
 from ..functional.precision import wide
 from ..metrics import Metric, ratio
 from .base import Method, Micro, Paper, Sums, argument
+from .control.target import LARGEST
 
 
 def _nats(default: float | None, help: str, paper: float | None = None) -> Any:
-    return argument(default, help, lambda x: x is None or 0 <= x < math.inf, "nats >= 0, or null", paper)
+    return argument(
+        default, help, lambda x: x is None or 0 <= x < LARGEST, f"nats >= 0 and below {LARGEST}, or null", paper
+    )
 
 
 @dataclass

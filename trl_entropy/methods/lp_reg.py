@@ -85,7 +85,7 @@ class LpReg(Method):
         "epsilon_high": 9.0,
     }
     authors_code = {"entropy_scope": "micro_batch"}
-    example = {"lp_reg_coef": 1.0, "lp_reg_share": 0.5, "lp_reg_kappa": 0.3}
+    example = {"lp_reg_coef": 1.0, "lp_reg_share": 0.9, "lp_reg_kappa": 0.02}
     reads = frozenset({"logps", "head"})
     Arguments = LpRegArguments
 

@@ -80,7 +80,8 @@ class PassAtK(Method):
         start, end = self.args.pass_at_k_mix, self.args.pass_at_k_mix_end
         self._mix = start if end is None else start + (end - start) * group.progress
         return (
-            self._mix * pass_at_k_advantages(group.rewards, self.args.pass_at_k) + (1 - self._mix) * group.advantages
+            self._mix * pass_at_k_advantages(group.rewards, int(self.args.pass_at_k))
+            + (1 - self._mix) * group.advantages
         )
 
     def close(self, totals):

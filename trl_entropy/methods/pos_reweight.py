@@ -11,6 +11,7 @@ from ..functional.aggregate import masked_sum
 from ..functional.precision import wide
 from ..metrics import Metric, ratio
 from .base import Method, Micro, Paper, Sums, argument
+from .control.target import LARGEST
 
 
 @dataclass
@@ -26,11 +27,13 @@ class PosReweightArguments:
     pos_reweight_target: float | None = argument(
         None,
         "Mean token entropy to hold, nats.",
-        lambda x: x is None or 0 < x < math.inf,
-        "nats > 0",
+        lambda x: x is None or 0 < x < LARGEST,
+        f"nats > 0 and below {LARGEST}",
     )
-    pos_reweight_min: float = argument(0.0, "Least weight.", lambda x: 0 <= x < math.inf, "a finite number >= 0")
-    pos_reweight_max: float = argument(1.0, "Largest weight.", lambda x: 0 < x < math.inf, "a finite number > 0")
+    pos_reweight_min: float = argument(
+        0.0, "Least weight; it begins at 1.", lambda x: 0 <= x <= 1, "a number in [0, 1]"
+    )
+    pos_reweight_max: float = argument(1.0, "Largest weight.", lambda x: 1 <= x < math.inf, "a finite number >= 1")
 
 
 @dataclass
@@ -63,12 +66,8 @@ class PosReweight(Method):
     def check(cls, args: Any) -> None:
         if args.pos_reweight_target is None:
             raise ValueError("pos_reweight_step needs pos_reweight_target, the entropy to hold, in nats.")
-        if args.pos_reweight_max < max(args.pos_reweight_min, 1.0):
-            raise ValueError(
-                f"pos_reweight_max={args.pos_reweight_max} is not allowed; give at least 1, where the weight "
-                "begins, and "
-                f"at least pos_reweight_min={args.pos_reweight_min}."
-            )
+        if args.pos_reweight_min == args.pos_reweight_max:
+            raise ValueError("pos_reweight_min and pos_reweight_max are both 1, which leaves the weight no room.")
 
     def shape(self, advantages: torch.Tensor, micro: Micro) -> torch.Tensor:
         return torch.where(advantages > 0, self.state.weight * advantages, advantages)

@@ -12,6 +12,7 @@ from ..functional.precision import wide
 from ..functional.selection import Scope, take_largest
 from ..metrics import Metric, ratio
 from .base import Method, Micro, Paper, Sums, View, argument
+from .control.target import LARGEST
 
 
 @dataclass
@@ -19,8 +20,8 @@ class StareArguments:
     stare_target: float | None = argument(
         None,
         "Acts only while the rollout's mean token entropy is below this, nats.",
-        lambda x: x is None or 0 < x < math.inf,
-        "nats > 0, or null",
+        lambda x: x is None or 0 < x < LARGEST,
+        f"nats > 0 and below {LARGEST}, or null",
         0.3,
     )
     stare_share: float = argument(
@@ -47,8 +48,7 @@ class StareArguments:
 
 
 class Stare(Method):
-    """The `ceil(share * n)` tokens of largest `-logp`, of each sign by itself, are weighed while `H < "
-    "stare_target`."""
+    """The `ceil(share n)` tokens of largest `-logp`, of each sign by itself, are weighed while `H < stare_target`."""
 
     key = "stare"
     name = "STARE"

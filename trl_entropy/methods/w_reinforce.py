@@ -48,6 +48,10 @@ class WReinforce(Method):
     Arguments = WReinforceArguments
 
     @classmethod
+    def replaces(cls, args: Any) -> bool:
+        return args.w_reinforce_baseline == "none"
+
+    @classmethod
     def check(cls, args: Any) -> None:
         if args.w_reinforce_baseline == "none":
             unused_scale(cls, args)
