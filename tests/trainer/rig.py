@@ -1,13 +1,16 @@
 """A trainer on a fixed batch: one optimizer step's gradient, split into micro-batches as asked."""
 
+from contextlib import contextmanager
 from unittest import mock
 
 import torch
+from accelerate import Accelerator
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from tests.conftest import WORDS, tiny_model, tiny_tokenizer, vowel_reward
 from trl_entropy import EntropyGRPOConfig, EntropyGRPOTrainer
+from trl_entropy.step.observer import Observer
 
 
 def make_trainer(arguments: dict, dataset, model=None, cls=EntropyGRPOTrainer, config=EntropyGRPOConfig, **kwargs):
@@ -56,6 +59,7 @@ def select(trainer, batch: dict) -> dict:
         mock.patch.object(trainer, "_logs", {"advantages": batch["advantages"].tolist()}),
     ):
         trainer.model.train()
+        trainer.state.global_step = 0
         return trainer._generate_and_score_completions([])
 
 
@@ -66,6 +70,46 @@ def siren_stands(trainer, anchor: float | None, entropy: float | None = None, sh
     return method.state
 
 
+def closings(method) -> list[tuple[dict, dict]]:
+    """Fills up with the totals of each optimizer step and the numbers that the method logs of them."""
+    seen: list[tuple[dict, dict]] = []
+    close = method.close
+
+    def spy(totals):
+        seen.append((dict(totals), numbers := close(totals)))
+        return numbers
+
+    method.close = spy
+    return seen
+
+
+class Steps(Observer):
+    """Every micro-batch of training with its optimizer step: what the loss saw, and the marks on its tokens."""
+
+    def __init__(self, trainer):
+        self.micros, self.marks, self.numbers = [], [], []
+        trainer.observe(self)
+
+    def after_loss(self, step, micro, marks):
+        self.micros.append(micro)
+        self.marks.append(marks)
+        self.numbers.append(step)
+
+    def where(self, mark: str) -> list[bool]:
+        """Of each micro-batch, whether this mark was on it."""
+        return [mark in marks for marks in self.marks]
+
+
+@contextmanager
+def as_process(rank: int = 0, of: int = 1):
+    """The accelerator says that it is this one of so many processes; nothing is sent."""
+    with (
+        mock.patch.object(Accelerator, "process_index", property(lambda _: rank)),
+        mock.patch.object(Accelerator, "num_processes", property(lambda _: of)),
+    ):
+        yield
+
+
 def step_gradient(trainer, batch: dict, accumulation: int, moved: bool = True) -> torch.Tensor:
     """Gradient of one optimizer step over the whole batch, flat. `moved`: the policy has moved since generation."""
     model = trainer.model
@@ -73,8 +117,8 @@ def step_gradient(trainer, batch: dict, accumulation: int, moved: bool = True) -
     model.zero_grad()
     trainer.current_gradient_accumulation_steps = accumulation
     trainer.args.steps_per_generation = accumulation
-    trainer._generated_at = trainer.state.global_step - int(moved)
+    trainer.state.global_step = int(moved)
     for i, micro in enumerate(split_tensor_dict(batch, accumulation)):
         trainer.accelerator.gradient_state._set_sync_gradients(i == accumulation - 1)
-        trainer._compute_loss(model, micro).backward()
+        trainer.compute_loss(model, micro).backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])

@@ -23,6 +23,8 @@ METHODS = {
     },
     "kl_cov": {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8},
     "kl_cov_micro": {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8, "entropy_scope": "micro_batch"},
+    "kl_cov_clip": {"kl_cov_ratio": 0.2, "kl_cov_clip": True},
+    "kl_cov_clip_micro": {"kl_cov_ratio": 0.2, "kl_cov_clip": True, "entropy_scope": "micro_batch"},
     "siren_kl_cov": {"siren_coef": 0.7, "kl_cov_ratio": 0.2},
     "siren_clip_cov": {"siren_coef": 0.7, "clip_cov_ratio": 0.2, "clip_cov_low": 0.05},
 }
@@ -44,7 +46,7 @@ def reference_gradient(settings: dict, loss_type: str, batch: dict, accumulation
     model = tiny_model().double()
     rows = oracle.forward(model, batch, TEMPERATURE)
     kl_cov, siren = settings.get("kl_cov_ratio"), settings.get("siren_coef")
-    low = high = float("inf") if kl_cov else 0.2
+    low = high = float("inf") if kl_cov and not settings.get("kl_cov_clip") else 0.2
     size = len(rows) // accumulation
     micros = [list(range(i * size, (i + 1) * size)) for i in range(accumulation)]
     loss = torch.zeros((), dtype=torch.float64)
@@ -74,15 +76,18 @@ def reference_gradient(settings: dict, loss_type: str, batch: dict, accumulation
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-def chosen_tokens(trainer, settings: dict, batch: dict, accumulation: int, generating: dict):
-    """The tokens that the method must act on, found by loops; Clip-Cov's draw is taken and checked for membership."""
+def chosen_tokens(settings: dict, batch: dict, accumulation: int, logps: torch.Tensor):
+    """The tokens that the method must act on, found by loops; Clip-Cov's draw is taken and checked for membership.
+
+    The rig scores a batch with the weights that the loss has, whatever old log-probabilities it is given.
+    """
     size = len(batch["advantages"]) // accumulation
     whole = settings.get("entropy_scope") != "micro_batch"
     parts = [range(len(batch["advantages"]))] if whole else [range(i, i + size) for i in range(0, 8, size)]
     keep = batch["completion_mask"].bool()
     pairs = set()
     for part in parts:
-        rows = [generating["old" if whole else "now"][b][keep[b]].tolist() for b in part]
+        rows = [logps[b][keep[b]].tolist() for b in part]
         covariance = oracle.covariances(rows, [batch["advantages"][b].item() for b in part])
         if "kl_cov_ratio" in settings:
             pairs |= {(part[b], t) for b, t in oracle.largest(covariance, settings["kl_cov_ratio"])}
@@ -102,8 +107,7 @@ def test_gradient_equals_the_reference(name, loss_type, arguments, dataset):
     if "clip_cov_ratio" in settings:
         drawn = record_selections(trainer, scored, accumulation)
     found = step_gradient(trainer, scored, accumulation)
-    now = trainer_logps(batch)
-    chosen = chosen_tokens(trainer, settings, batch, accumulation, {"old": batch["old_per_token_logps"], "now": now})
+    chosen = chosen_tokens(settings, batch, accumulation, trainer_logps(batch))
     chosen |= {(b, t) for mask in drawn for b, t in mask}
     expected = reference_gradient(settings, loss_type, batch, accumulation, chosen).float()
     assert chosen or "siren" in name
@@ -127,7 +131,7 @@ def record_selections(trainer, scored: dict, accumulation: int) -> list[list[tup
     args, mask = trainer.args, scored["completion_mask"].bool()
     if "clip_cov/selected" in scored:
         selected = scored["clip_cov/selected"]
-        check_draw(args, selected, scored["old_per_token_logps"], scored["advantages"], mask)
+        check_draw(args, selected, trainer_logps(scored), scored["advantages"], mask)
         return [list(map(tuple, selected.nonzero().tolist()))]
     method = next(method for method in trainer.methods if method.key == "clip_cov")
     inner = method.select

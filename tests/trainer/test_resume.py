@@ -1,7 +1,6 @@
 """What a run takes over from a checkpoint when its settings are not those of the run that saved it."""
 
 import json
-import math
 import os
 import shutil
 import signal
@@ -14,10 +13,11 @@ from transformers import Trainer
 from trl import GRPOTrainer
 
 from tests.reliability.test_run_folder import child, hold
-from tests.trainer.rig import fixed_batch, make_trainer, select, step_gradient, with_old_logps
+from tests.trainer.rig import closings, make_trainer
 from trl_entropy.reliability.checkpoints import EARLIER, SEAL, IncompleteCheckpointError, flaw, run_that_saved
 from trl_entropy.reliability.reward_watch import RewardError
 from trl_entropy.reliability.run_folder import FolderInUseError, new_run, owner_of
+from trl_entropy.step.observer import Observer
 from trl_entropy.step.state import STATE_FILE, EntropyState
 
 
@@ -36,6 +36,15 @@ def edit_state(folder: Path, **parts) -> None:
     state.save(folder)
 
 
+def said(caplog, module: str) -> str:
+    """All that a module of the package has warned of."""
+    return "\n".join(
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("trl_entropy.") and record.name.endswith(f".{module}")
+    )
+
+
 def test_a_lowered_coefficient_is_whole_again_without_the_guard(arguments, dataset, caplog):
     first = make_trainer(arguments(siren_coef=0.5, max_steps=2, **SAVING), dataset)
     first.train()
@@ -45,7 +54,7 @@ def test_a_lowered_coefficient_is_whole_again_without_the_guard(arguments, datas
     resumed.train(resume_from_checkpoint=str(checkpoint))
     row = next(row for row in resumed.state.log_history if row.get("step") == 3)
     assert row["siren/penalty"] == pytest.approx(0.5 * (row["siren/entropy"] - 5.0) ** 2, rel=1e-4)
-    assert "holds the state of 'entropy_guard', which is off in this run" in caplog.text
+    assert "'entropy_guard'" in said(caplog, "restart")
 
 
 def test_a_lowered_coefficient_stays_lowered_under_the_guard(arguments, dataset):
@@ -59,8 +68,12 @@ def test_a_lowered_coefficient_stays_lowered_under_the_guard(arguments, dataset)
     edit_state(checkpoint, entropy_guard={"scales": {"siren": 0.25, "entropy_coef": 0.25}}, siren={"anchor": 5.0})
     resumed = make_trainer(arguments(**guarded, max_steps=3), dataset)
     bonus = []
-    compute = resumed._compute_loss
-    resumed._compute_loss = lambda *args: (bonus.append(resumed.entropy_coef), compute(*args))[1]
+
+    class Bonus(Observer):
+        def before_loss(self, step, inputs):
+            bonus.append(resumed.entropy_coef)
+
+    resumed.observe(Bonus())
     resumed.train(resume_from_checkpoint=str(checkpoint))
     row = next(row for row in resumed.state.log_history if row.get("step") == 3)
     assert row["siren/penalty"] == pytest.approx(0.25 * 0.5 * (row["siren/entropy"] - 5.0) ** 2, rel=1e-4)
@@ -84,7 +97,7 @@ def test_an_anchor_survives_a_stretch_without_siren(arguments, dataset, caplog):
     other = make_trainer(arguments(siren_coef=0.5, max_steps=6, **SAVING), dataset)
     other.train(resume_from_checkpoint=str(run / "checkpoint-4"))
     assert state_of(run / "checkpoint-6")["parts"]["siren"]["anchor"] != anchor
-    assert "the two do not compare" in caplog.text.replace("\n", " ")
+    assert "'siren_top_p': 0.9" in said(caplog, "siren") and "'siren_top_p': 0.8" in said(caplog, "siren")
 
 
 def test_the_state_is_saved_with_the_model_alone(arguments, dataset, caplog):
@@ -96,8 +109,8 @@ def test_the_state_is_saved_with_the_model_alone(arguments, dataset, caplog):
     resumed = make_trainer(arguments(siren_coef=0.5, max_steps=3, **SAVING), dataset)
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert resumed.methods[0].state.anchor == first.methods[0].state.anchor
-    assert "holds no entropy state" not in caplog.text
-    assert "it holds the model alone (save_only_model)" in caplog.text
+    assert said(caplog, "restart") == ""
+    assert "save_only_model" in said(caplog, "resumption")
 
 
 @pytest.mark.parametrize("half_written", ['{"half": ', '{"figures": [{"name": "x"}]}'])
@@ -126,12 +139,9 @@ def test_a_failed_train_leaves_nothing_to_the_next(arguments, dataset):
     trainer = make_trainer(arguments(**given), dataset, reward_funcs=flaky)
     with pytest.raises(RewardError):
         trainer.train()
-    counted = []
-    siren = trainer.methods[0]
-    close = siren.close
-    siren.close = lambda totals: (counted.append(totals["sequences"]), close(totals))[1]
+    steps = closings(trainer.methods[0])
     trainer.train()
-    assert len(set(counted)) == 1, counted
+    assert [totals["sequences"] for totals, _ in steps] == [8.0, 8.0]
 
 
 def test_a_failed_push_loses_no_checkpoint(arguments, dataset, monkeypatch, caplog):
@@ -143,7 +153,7 @@ def test_a_failed_push_loses_no_checkpoint(arguments, dataset, monkeypatch, capl
     trainer.args.push_to_hub = True
     trainer.train()
     assert flaw(Path(trainer.args.output_dir) / "checkpoint-2") is None
-    assert "checkpoint-2 is saved, but pushing it failed" in caplog.text
+    assert "checkpoint-2" in said(caplog, "resumption") and "Errno 28" in said(caplog, "resumption")
 
 
 def test_older_checkpoints_go_and_the_saved_arguments_are_the_given_ones(arguments, dataset):
@@ -176,21 +186,6 @@ def test_the_share_that_counts_is_an_average_over_steps(arguments, dataset):
     assert siren.state.counted_share == pytest.approx(0.9 * 0.5 + 0.1 * 1.0)
     siren.close({**totals, "sequences_counted": 0.0})  # nothing was measured: nothing changes
     assert siren.state.counted_share == pytest.approx(0.55)
-
-
-def test_clip_cov_leaves_alone_what_two_sided_clipping_silences(arguments, dataset):
-    """With delta, a token of negative advantage far above the old policy has no gradient left to remove."""
-    given = {"clip_cov_ratio": 0.9, "clip_cov_low": -math.inf, "entropy_scope": "micro_batch", "delta": 1.5}
-    trainer = make_trainer(arguments(**{**given, "clip_cov_low": -1e9, "clip_cov_high": 1e9}), dataset)
-    batch = with_old_logps(trainer, fixed_batch(), shift=0.0)
-    batch["old_per_token_logps"] = batch["old_per_token_logps"] - 1.0  # every ratio is e
-    batch["advantages"] = -batch["advantages"].abs()
-    chosen = []
-    method = trainer.methods[0]
-    select_tokens = method.select
-    method.select = lambda *args: chosen.append(found := select_tokens(*args)) or found
-    step_gradient(trainer, select(trainer, batch), 1)
-    assert chosen and not chosen[0]["selected"].any()
 
 
 # --- "as if nothing had happened": a pass over four prompts is four optimizer steps, two generations ----------------
@@ -248,11 +243,11 @@ def test_the_same_trainer_resumes_exactly_after_it_failed(arguments, tmp_path):
     step = trainer.training_step
     count = []
 
-    def failing(*args):
+    def failing(model, inputs, num_items_in_batch=None):
         count.append(1)
         if len(count) == 4:
             raise KeyError("once")
-        return step(*args)
+        return step(model, inputs, num_items_in_batch)
 
     trainer.training_step = failing
     with pytest.raises(KeyError):
@@ -269,7 +264,7 @@ def test_a_stream_whose_place_is_unknown_is_said(arguments, tmp_path, caplog):
     del content["place"]
     (checkpoint / SEAL).write_text(json.dumps(content))
     make_trainer(arguments(**METHODS, max_steps=3), stream()).train(resume_from_checkpoint=str(checkpoint))
-    assert "how often its stream had ended" in caplog.text
+    assert "stream" in said(caplog, "resumption")
 
 
 def test_whether_a_resume_is_exact_is_counted_in_batches_of_the_epoch(arguments, caplog):
@@ -287,7 +282,7 @@ def test_whether_a_resume_is_exact_is_counted_in_batches_of_the_epoch(arguments,
         make_trainer(arguments(**given, max_steps=step + 1), data).train(
             resume_from_checkpoint=str(run / f"checkpoint-{step}")
         )
-        assert ("it lies inside a generation" in caplog.text) == inside, step
+        assert ("generation" in said(caplog, "resumption")) == inside, step
 
 
 def test_other_settings_of_the_split_and_ignored_data_are_said(arguments, caplog):
@@ -300,8 +295,8 @@ def test_other_settings_of_the_split_and_ignored_data_are_said(arguments, caplog
     other = arguments(**METHODS, max_steps=3, num_iterations=2, ignore_data_skip=True)
     make_trainer(other, in_memory()).train(resume_from_checkpoint=str(checkpoint))
     for reason in ("processes=2, this run has 1", "num_iterations=1, this run has 2", "ignore_data_skip=True"):
-        assert reason in caplog.text
-    assert "seed" not in caplog.text
+        assert reason in said(caplog, "resumption")
+    assert "seed" not in said(caplog, "resumption")
 
 
 # --- damaged and foreign checkpoints --------------------------------------------------------------------------------
@@ -317,11 +312,12 @@ def test_damaged_weights_cost_two_steps_and_not_the_run(damage, arguments, datas
     content = content if damage == "one bit" else bytearray(len(content))
     file.write_bytes(content)
     resumed = make_trainer(arguments(**METHODS, max_steps=5), dataset)
-    with pytest.raises(IncompleteCheckpointError, match=r"model\.safetensors is damaged"):
+    with pytest.raises(IncompleteCheckpointError, match=r"model\.safetensors"):
         resumed.train(resume_from_checkpoint=str(file.parent))
     resumed.train(resume_from_checkpoint=True)
-    assert f"{file.parent} is not used: model.safetensors is damaged" in caplog.text
-    assert "checkpoint-2" in caplog.text
+    passed, taken = said(caplog, "resumption").splitlines()[:2]
+    assert str(file.parent) in passed and "model.safetensors" in passed
+    assert taken == f"Resuming from {file.parent.parent / 'checkpoint-2'}."
     assert logged(resumed.args.output_dir) == [1, 2, 3, 4, 5]
     assert flaw(file.parent) is None  # saved again
     assert not (file.parent.parent / EARLIER).exists()
@@ -331,18 +327,20 @@ def test_a_fresh_run_in_an_old_folder_is_the_one_that_is_resumed(arguments, data
     run = Path(make_trainer(arguments(**METHODS), dataset).args.output_dir)
     make_trainer(arguments(**METHODS, max_steps=4), dataset).train()
     first = owner_of(run)
+    assert first is not None and first.id is not None
     assert first == run_that_saved(run / "checkpoint-4")
     assert not caplog.records
     make_trainer(arguments(**METHODS, max_steps=2), dataset).train()  # and is killed
     second = owner_of(run)
     assert second is not None
     assert second.id != first.id
-    assert f"{first}, which is not running and not part of {second}: checkpoint-2, checkpoint-4." in caplog.text
+    for word in (first, second, "checkpoint-2, checkpoint-4"):
+        assert str(word) in said(caplog, "resumption")
     assert flaw(run / EARLIER / first.id / "checkpoint-2") is None
     caplog.clear()
     third = make_trainer(arguments(**METHODS, max_steps=3), dataset)
     third.train(resume_from_checkpoint=True)
-    assert f"checkpoint-4 is not used: it was saved by {first}" in caplog.text
+    assert "checkpoint-4" in said(caplog, "resumption") and str(first) in said(caplog, "resumption")
     assert owner_of(run) == second
     assert logged(run) == [1, 2, 3]
     assert logged(run, "metrics-1.jsonl") == [1, 2, 3, 4]
@@ -352,7 +350,7 @@ def test_a_fresh_run_without_a_checkpoint_is_not_taken_for_the_old_one(arguments
     run = make_trainer(arguments(**METHODS, max_steps=2), dataset)
     run.train()
     make_trainer(arguments(siren_coef=0.5, max_steps=1), dataset).train()
-    with pytest.raises(IncompleteCheckpointError, match="checkpoint-2: it was saved by run"):
+    with pytest.raises(IncompleteCheckpointError, match="checkpoint-2"):
         make_trainer(arguments(**METHODS), dataset).train(resume_from_checkpoint=True)
     checkpoint = f"{run.args.output_dir}/checkpoint-2"
     make_trainer(arguments(**METHODS, max_steps=3), dataset).train(resume_from_checkpoint=checkpoint)  # by name
@@ -374,7 +372,7 @@ def test_back_to_an_earlier_checkpoint_is_a_branch(arguments, dataset):
     assert logged(run) == [1, 2, 3, 4]  # from checkpoint-2, not from the abandoned 6
     assert run_that_saved(run / "checkpoint-4").id == owner_of(run).id
     assert run_that_saved(run / "checkpoint-6").id == run_that_saved(run / "checkpoint-2").id != owner_of(run).id
-    assert flaw(run / EARLIER / run_that_saved(run / "checkpoint-6").id / "checkpoint-4") is None
+    assert flaw(run / EARLIER / str(run_that_saved(run / "checkpoint-6").id) / "checkpoint-4") is None
 
 
 def test_resumed_in_another_folder_the_logs_there_are_not_its_own(arguments, dataset, tmp_path):
@@ -391,7 +389,7 @@ def test_a_second_run_is_refused_while_the_first_lives(arguments, dataset):
     trainer = make_trainer(arguments(**METHODS, max_steps=2), dataset)
     run, owner = Path(trainer.args.output_dir), new_run()
     with child(lambda: hold(run, owner)) as pid:
-        with pytest.raises(FolderInUseError, match=f"run {owner.id} .* process {pid} on "):
+        with pytest.raises(FolderInUseError, match=rf"{owner.id}.*\b{pid}\b"):
             trainer.train()
         assert [path.name for path in run.iterdir()] == ["_run_owner.json"]
         os.kill(pid, signal.SIGCONT)  # it still lives
@@ -409,7 +407,7 @@ def test_the_newest_stays_beside_the_best(arguments, dataset):
         "greater_is_better": True,
     }
     trainer = make_trainer(arguments(**given, per_device_eval_batch_size=4), dataset, eval_dataset=dataset.select([0]))
-    trainer._evaluate = lambda *_, **__: {"eval_best": -trainer.state.global_step}  # the first is the best
+    trainer.evaluate = lambda *_, **__: {"eval_best": -trainer.state.global_step}  # the first is the best
     trainer.train()
     left = sorted(path.name for path in Path(trainer.args.output_dir).glob("checkpoint-*"))
     assert left == ["checkpoint-1", "checkpoint-3"]
