@@ -15,7 +15,7 @@ from trl_entropy.methods.described import excluded
 
 
 EACH = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
-SCOPES = pytest.mark.parametrize("scope", ["batch", "micro_batch"])
+SCOPES = pytest.mark.parametrize("scope", ["batch", pytest.param("micro_batch", marks=pytest.mark.slow)])
 
 
 def binary_reward(completion_ids, **_) -> list[float]:
@@ -203,7 +203,7 @@ def weights(trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten().clone() for p in trainer.model.parameters()])
 
 
-@pytest.mark.parametrize("accumulation", [1, 2, 4])
+@pytest.mark.parametrize("accumulation", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
 @pytest.mark.parametrize(
     "other", [m for m in METHODS if m.key not in ("siren", "unlikeliness", "aent")], ids=lambda method: method.key
 )
@@ -262,6 +262,7 @@ def test_every_key_is_unique_and_every_argument_declared_once():
     assert argument(1, "x").metadata["help"] == "x"
 
 
+@pytest.mark.slow
 @EACH
 def test_off_it_is_grpo(method, arguments, dataset):
     """The arguments at their defaults: TRL's weights, bit for bit."""
