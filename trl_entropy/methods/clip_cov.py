@@ -47,7 +47,7 @@ class ClipCov(CovarianceMethod):
         "none while updates are off-policy; on-policy one scoring pass a rollout",
     )
     published = {**PUBLISHED, "clip_cov_ratio": 2e-4, "clip_cov_low": 1.0, "clip_cov_high": 5.0, "epsilon": 1.0}
-    authors_code = {"entropy_scope": "micro_batch", "cov_tokens": "informative"}
+    authors_code = {"entropy_scope": "micro_batch"}
     example = {"clip_cov_ratio": 0.2, "clip_cov_low": 0.05, "clip_cov_high": 3.0}
     per_token = True
     Arguments = ClipCovArguments

@@ -52,7 +52,7 @@ class KLCov(CovarianceMethod):
         "none",
     )
     published = {**PUBLISHED, "kl_cov_ratio": 2e-3, "kl_cov_coef": 1.0}
-    authors_code = {"entropy_scope": "micro_batch", "cov_tokens": "informative"}
+    authors_code = {"entropy_scope": "micro_batch"}
     example = {"kl_cov_ratio": 0.2, "kl_cov_coef": 0.8}
     Arguments = KLCovArguments
 

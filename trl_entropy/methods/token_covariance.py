@@ -22,6 +22,7 @@ PAPER = Paper(
     "and Bowen Zhou and Ning Ding",
 )
 PUBLISHED: Mapping[str, Any] = {
+    "cov_tokens": "informative",  # prompts whose rewards are all equal are dropped
     "loss_type": "dapo",
     "scale_rewards": "group",
     "beta": 0.0,
