@@ -39,7 +39,7 @@ class LpRegArguments:
 
 
 def low_variance_divergence(logps: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    r"""`exp(d) - d - 1` with `d = target - logp`: 0 where they agree, else above it (arXiv 2510.03222, by its code).
+    r"""`exp(d) - d - 1` with `d = target - logp`, at most 10; 0 where they agree (arXiv 2510.03222, its code).
 
     Args:
         logps, target: (B, T), nats; the gradient on `logps` is `1 - exp(d)`.
@@ -48,7 +48,7 @@ def low_variance_divergence(logps: torch.Tensor, target: torch.Tensor) -> torch.
     tensor([0.])
     """
     gap = (target.detach() - logps).clamp(-20.0, 20.0)
-    return torch.exp(gap) - gap - 1
+    return (torch.exp(gap) - gap - 1).clamp(max=10.0)
 
 
 class LpReg(Method):
