@@ -75,5 +75,5 @@ def test_it_installs_and_works_in_a_clean_environment(built: dict[str, Path], ki
     command = str(environment / "bin" / "trl-entropy")
     assert run(command, "--version").startswith("trl_entropy ")
     (work / "siren.yaml").write_text(run(command, "init", "siren", "--size", "0.5b"))
-    assert "every setting is the paper's for 7B" in run(command, "doctor", "siren.yaml", "--use_vllm", "false")
+    assert "every setting is that of its 7B model" in run(command, "doctor", "siren.yaml", "--use_vllm", "false")
     assert "--siren_coef" in run(command, "grpo", "--help")
