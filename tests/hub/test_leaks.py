@@ -26,7 +26,7 @@ from .stub import Hub
 
 HOME = "/home/alice"
 SECRETS = {
-    "hub token": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz01234567",
+    "hub token": "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567",
     "wandb key": "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c",
     "access token": "qwertz-uiop-1",
     "api key": "asdfgh.jkl.2",
