@@ -43,7 +43,9 @@ def save(folder: Path, *runs) -> None:
 
 
 def results(tmp_path: Path) -> Path:
-    """Plain: pass@1 .125, .25, .5; the new method .125, .25, .375; a worse setting of it that learns nothing."""
+    """Plain: pass@1 .125, .25, .5; the new method .125, .25, .375; a worse setting of it that learns nothing.
+
+    In every evaluation after b batches: entropy .5, nucleus 1 + b words, 0.01 b outside it, 0.02 b unreadable."""
     runs = [
         outcome("start", [2]),
         outcome("plain", [4, 8]),
@@ -51,6 +53,8 @@ def results(tmp_path: Path) -> Path:
         outcome("new", [2, 2], setting={"a": 1}),
     ]
     for run in runs:
+        for row in run.content["evaluations"]:
+            row.update(outside=0.01 * row["batch"], nucleus=1.0 + row["batch"], unreadable=0.02 * row["batch"])
         for split in ("selection",):
             run.content["evaluations"].extend([{**row, "split": split} for row in list(run.content["evaluations"])])
     save(tmp_path / "results" / "mine", *runs)
@@ -67,6 +71,9 @@ def test_parts_worked_by_hand(tmp_path):
     assert "| new | +0.000 [+0.000, +0.000] | +0.000 [+0.000, +0.000] | 0.375 | – |" in page
     assert "| plain | 0.500 | +0.000 | **chosen** |" in lines
     assert "| new | 0.375 | +0.000 | **chosen** |" in lines and "| new a=1 | 0.125 | -1.000 |  |" in lines
+    assert "| start → batch 10 → batch 20 | entropy, nats a token |" in page
+    assert "| new | 0.5 → 0.5 → 0.5 | 0 → 0.1 → 0.2 | 1 → 11 → 21 | 0 → 0.2 → 0.4 |" in lines
+    assert "](images/explosion_mine_countdown.png)" in page
     assert rebuilt(page, tmp_path / "results") == page
 
 
@@ -75,8 +82,9 @@ def test_the_page_and_its_pictures_are_written(tmp_path):
     (tmp_path / "docs" / "evidence.md").write_text(PAGE)
     main(tmp_path / "docs" / "evidence.md", results(tmp_path))
     assert "3 runs" in (tmp_path / "docs" / "evidence.md").read_text()
-    picture = tmp_path / "docs" / "images" / "frontier_mine_countdown.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    for kind in ("frontier", "explosion"):
+        picture = tmp_path / "docs" / "images" / f"{kind}_mine_countdown.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_study_without_results_says_so_and_an_unknown_part_is_refused(tmp_path):

@@ -9,9 +9,10 @@ import yaml
 from trl_entropy.cli import main
 from trl_entropy.study.matrix import START, TRAINING, RunPlan, read_study
 from trl_entropy.study.outcome import Outcome
-from trl_entropy.study.run_arguments import check
+from trl_entropy.study.run_arguments import check, check_bases
 from trl_entropy.study.run_queue import jobs_of
 from trl_entropy.study.session import hours_left, seconds_per_batch
+from trl_entropy.tasks import TASKS
 
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def test_steps_and_samples_of_a_batch(tmp_path, arguments, steps, samples):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"tasks": {"chess": {}}}, ("chess", "countdown, errands")),
+        ({"tasks": {"chess": {}}}, ("chess", "countdown, errands, sums")),
         ({"tasks": {}}, ("tasks",)),
         ({"methods": {"start": {}}}, ("start",)),
         ({"methods": {}}, ("methods",)),
@@ -120,6 +121,25 @@ def test_published_studies_are_accepted(file):
     study = read_study(file)
     check(study)
     assert len({(run.task, run.name) for run in study.runs()}) == len(study.runs())
+
+
+def test_a_missing_pretrained_model_is_said_before_anything_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"tasks": {"sums": {}}, "methods": {"plain": {}}}))
+    assert main(["study", str(file)]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "'runs/smollm2'" in error and "`python scripts/prepare_smollm2.py`" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml"]
+    assert main(["study", str(file), "--dry_run"]) == 0  # hours are told without it
+    (tmp_path / "runs" / "smollm2").mkdir(parents=True)
+    (tmp_path / "runs" / "smollm2" / "config.json").write_text("{}")
+    check_bases(read_study(file))
+
+
+def test_the_command_that_makes_a_base_exists():
+    commands = [task.base_made_by for task in TASKS.values() if "model" in task.warmup]
+    assert commands and all((ROOT / command.split()[1]).exists() for command in commands)
 
 
 def finished(study, run, seconds):

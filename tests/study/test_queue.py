@@ -12,6 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from tests.tasks.base_model import byte_model
 from trl_entropy.cli import main
 from trl_entropy.study.matrix import read_study
 from trl_entropy.study.outcome import read_outcomes
@@ -88,6 +89,25 @@ def test_killed_and_started_again_the_study_ends_as_if_nothing_had_happened(tmp_
     assert main(["study", *command, "--dry_run"]) == 0
     assert "0.0 hours" in capsys.readouterr().out
     assert [run.label for run in read_outcomes(killed / "results")] == ["plain", "siren", "start"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_from_a_pretrained_model(tmp_path):
+    """The explosion's study, but for its size: it begins from a folder, and what explodes is measured."""
+    plan = {**PLAN, "batches": 2, "evaluations": 1, "warmup": {"model": byte_model(tmp_path / "base"), "steps": 2}}
+    command = write(tmp_path, tasks={"sums": plan}, methods={**METHODS, "bonus": {"entropy_coef": 0.05}})
+    assert main(["study", *command, "--jobs", "2"]) == 0
+    found = {run.label: run.evaluations("heldout") for run in read_outcomes(tmp_path / "results")}
+    assert {label: [row["batch"] for row in rows] for label, rows in found.items()} == {
+        "start": [0],
+        "plain": [2],
+        "siren": [2],
+        "bonus": [2],
+    }
+    for (row,) in found.values():  # 257 tokens, hardly trained: nearly uniform, and its answers are gibberish
+        assert row["entropy"] > 4 and 0.15 < row["outside"] <= 0.2 and row["nucleus"] > 100
+        assert row["unreadable"] == 1.0 and row["correct"] == "0000"
 
 
 @pytest.mark.slow

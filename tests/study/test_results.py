@@ -9,6 +9,7 @@ import torch
 from trl_entropy.evaluate.sampling import Completion
 from trl_entropy.evaluate.scores import problem_figures
 from trl_entropy.evaluate.verdicts import grade
+from trl_entropy.functional.nucleus import nucleus_mask
 from trl_entropy.study import measure as measuring
 from trl_entropy.study.compared import compared
 from trl_entropy.study.measure import graded, measure
@@ -38,6 +39,33 @@ def test_figures_of_samples_worked_by_hand():
     assert figures["pass@16"].tolist() == [1.0, 1.0]
     assert figures["maj@16"].tolist() == [0.0, 1.0]  # two right answers share the second's vote
     assert figures["distinct@16"].tolist() == [2.0, 2.0]
+
+
+def test_answers_that_cannot_be_read_are_counted():
+    texts = ["3 * 5 + 8", "8 + 3 * 5 = 23", "the 3", ""] * 4
+    row = graded(TASKS["sums"], ["23 from 3, 5, 8:"], [[Completion(text, 1, False, 0.0) for text in texts]])
+    assert (row["unreadable"], row["correct"]) == (0.75, "4")
+    assert "unreadable" not in graded(COUNTDOWN, [PROMPT], [[Completion(RIGHT, 1, False, 0.0)] * 16])
+
+
+def test_the_nucleus_by_hand():
+    """The fewest words that reach 0.8: two of the first row (0.85), one of the second, four of the third."""
+    rows = np.array([[0.05, 0.6, 0.25, 0.1, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0], [0.24, 0.19, 0.19, 0.19, 0.19]])
+    outside, size = measuring.nucleus(rows)
+    assert outside == pytest.approx([0.15, 0.0, 0.19])
+    assert size.tolist() == [2.0, 1.0, 4.0]
+
+
+def test_means_are_those_that_every_run_has():
+    runs = [outcome("start", [2]), outcome("plain", [4, 8]), outcome("new", [2, 4])]
+    for run in runs:
+        for row in run.content["evaluations"]:
+            row.update(outside=0.01 * row["batch"], unreadable=0.1)
+    del runs[2].content["evaluations"][1]["unreadable"]
+    found = compared(runs, "countdown", "heldout")["methods"]
+    assert [point["outside"] for point in found["plain"]["path"]] == pytest.approx([0.0, 0.1, 0.2])
+    assert [point["unreadable"] for point in found["plain"]["path"]] == [0.1, 0.1, 0.1]
+    assert "unreadable" not in found["new"]["path"][0] and "nucleus" not in found["new"]["path"][0]
 
 
 def test_a_tied_vote_is_kept_as_a_share():
@@ -80,10 +108,11 @@ def test_entropy_is_the_mean_over_sampled_tokens_up_to_the_end_token(untrained):
     try:
         torch.manual_seed(0)
         with torch.no_grad():
-            groups = measuring._sample(model, tokenizer, prompts, COUNTDOWN.longest)
+            found = measuring._sample(model, tokenizer, prompts, COUNTDOWN.longest)
             lengths = set()
-            for prompt, group in zip(prompts, groups, strict=True):
-                for sample in group:
+            outsides, sizes = found.outside.reshape(2, 16), found.nucleus.reshape(2, 16)
+            for prompt, *row in zip(prompts, found.groups, outsides, sizes, strict=True):
+                for sample, outside, nucleus in zip(*row, strict=True):
                     length = len(tokenizer(prompt).input_ids)
                     tokens = tokenizer(f"{prompt} {sample.text}").input_ids
                     if len(tokens) - length < COUNTDOWN.longest:
@@ -92,6 +121,11 @@ def test_entropy_is_the_mean_over_sampled_tokens_up_to_the_end_token(untrained):
                     entropy = torch.distributions.Categorical(logits=logits).entropy().mean().item()
                     assert (sample.tokens, sample.entropy) == (len(logits), pytest.approx(entropy, rel=1e-5))
                     assert sample.truncated == (tokens[-1] != tokenizer.eos_token_id)
+                    probabilities = logits.softmax(-1)
+                    inside = nucleus_mask(logits, 0.8)
+                    mass = (probabilities * ~inside).sum(-1).mean().item()
+                    size = inside.sum(-1).float().mean().item()
+                    assert (outside, nucleus) == (pytest.approx(mass, rel=1e-4), pytest.approx(size, rel=0.02))
                     lengths.add(len(logits))
             assert len(lengths) > 1
     finally:

@@ -101,7 +101,7 @@ def test_a_wall_is_not_entered():
     assert not is_route("a1 to a3 b3 b2 c2 not a2 f2 f3 f4 f5 :", WALK)
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if task.vocabulary], ids=lambda task: task.name)
 def test_every_task_is_whole(task):
     """Lessons are right, prompts have one length, the tokenizer loses nothing, the reward is the check."""
     lessons = task.lessons()[::50]

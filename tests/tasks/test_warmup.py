@@ -1,9 +1,14 @@
 """The warm-up: deterministic, cached under a key that holds its settings, and whole or not there at all."""
 
+import json
+
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForCausalLM
 
+from tests.tasks.base_model import byte_model
+from trl_entropy.tasks import TASKS
 from trl_entropy.tasks.tiny_model import build_model
 from trl_entropy.tasks.warmup import WarmupSettings, default_cache_dir, load_or_warm_up, warm_up
 
@@ -64,7 +69,7 @@ def test_an_interrupted_warm_up_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trl_entropy.tasks.warmup.LlamaForCausalLM.save_pretrained", interrupt)
+    monkeypatch.setattr("transformers.LlamaForCausalLM.save_pretrained", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_or_warm_up(TINY, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -80,6 +85,49 @@ def test_a_warm_up_that_another_process_finished_first_is_used(tmp_path):
 
     found, _ = load_or_warm_up(TINY, tmp_path / "mine", finish_elsewhere)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == [found.name]
+
+
+SUMS = TASKS["sums"]
+
+
+def test_from_a_pretrained_model_the_loss_is_that_of_the_answer_and_its_end(tmp_path):
+    """Against a loop over single examples without padding. Its end token pads as well, and counts once."""
+    base = byte_model(tmp_path / "base")
+    settings = WarmupSettings(steps=2, batch_size=5, learning_rate=1e-3, seed=3, model=base)
+    losses = []
+    trained, tokenizer = warm_up(settings, lambda _, loss: losses.append(loss), SUMS)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    draw = torch.Generator().manual_seed(3)
+    lessons = SUMS.lessons()
+    chosen = torch.randint(len(lessons), (5,), generator=draw).tolist()
+    shares = torch.rand(5, generator=draw).tolist()
+    total = count = 0
+    for lesson, share in zip(chosen, shares, strict=True):
+        prompt, answers = lessons[lesson]
+        asked, answer = tokenizer(prompt).input_ids, tokenizer(" " + answers[int(share * len(answers))]).input_ids
+        ids = torch.tensor([*asked, *answer, tokenizer.eos_token_id])
+        logps = model(ids[None, :-1]).logits[0].log_softmax(-1)
+        total += -logps[len(asked) - 1 :].gather(1, ids[len(asked) :, None]).sum().item()
+        count += len(answer) + 1
+    assert losses[0] == pytest.approx(total / count, rel=1e-5)
+    assert not torch.equal(weights(trained), weights(model))
+
+
+def test_the_cache_tells_pretrained_weights_apart(tmp_path):
+    base = byte_model(tmp_path / "base")
+    settings = WarmupSettings(steps=2, batch_size=2, model=base)
+    first, cached = load_or_warm_up(settings, tmp_path / "cache", task=SUMS)
+    assert not cached and load_or_warm_up(settings, tmp_path / "cache", task=SUMS) == (first, True)
+    byte_model(tmp_path / "base", seed=1)
+    other, cached = load_or_warm_up(settings, tmp_path / "cache", task=SUMS)
+    assert not cached and other != first
+
+
+def test_the_cache_of_the_tiny_model_is_that_of_its_settings_alone(tmp_path):
+    folder, _ = load_or_warm_up(TINY, tmp_path)
+    given = {"steps": 6, "batch_size": 32, "learning_rate": 2e-3, "seed": 0, "format": 2}
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    assert json.loads((folder / "warmup.json").read_text()) == {**given, **versions}
 
 
 def test_cache_folder_follows_the_xdg_variable(monkeypatch, tmp_path):

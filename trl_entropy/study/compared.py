@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .frontier import LEVELS, Estimate, at, compare, crossing, estimate, path, problem_weights, seed_weights
 from .matrix import START
-from .outcome import FIGURES, SAMPLES, Outcome
+from .outcome import FIGURES, MEANS, SAMPLES, Outcome
 
 
 DRAWS = 2_000
@@ -31,7 +31,8 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
 
     Returns:
         `start`: figure -> `{value, low, high}`, and `entropy`. `methods`: label -> `arguments`, `seeds`, `hours`,
-        `path` (rows of `batch`, `tokens`, `entropy` and the figures, the start first), `best` pass@1, `line` (pass@16
+        `path` (rows of `batch`, `tokens`, those of `MEANS` that all runs have, means over seeds, and the figures, the
+        start first), `best` pass@1, `line` (pass@16
         where pass@1 first reaches each of 20 levels up to its best), `curves` of each seed, and against the reference
         `difference` at the end, `equal_tokens`, and `frontier`, a `Comparison`.
 
@@ -62,15 +63,16 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
     }
     for label, group in groups.items():
         own = paths[label]
-        entropies = np.mean([[row["entropy"] for row in run.evaluations(split)] for run in group], 0)
-        entropies = [start.evaluations(split)[0]["entropy"], *entropies]
+        rows = [[*start.evaluations(split), *run.evaluations(split)] for run in group]
+        means = {name: _means(rows, name) for name in MEANS if all(name in row for run in rows for row in run)}
         described: dict[str, Any] = {
             "arguments": group[0].plan["arguments"],
             "seeds": [run.plan["seed"] for run in group],
             "hours": sum(run.content["seconds"] for run in group) / 3600,
             "prompts_per_batch": group[0].plan["prompts_per_batch"],
             "path": [
-                {"batch": batch, "tokens": float(tokens[label][i]), "entropy": float(entropies[i])}
+                {"batch": batch, "tokens": float(tokens[label][i])}
+                | {name: values[i] for name, values in means.items()}
                 | {name: _plain(estimate(own[name][i])) for name in FIGURES}
                 for i, batch in enumerate([0, *group[0].batches])
             ],
@@ -109,6 +111,10 @@ def _paths(
         )
         for name in FIGURES
     }
+
+
+def _means(runs: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[float]:
+    return np.mean([[row[name] for row in run] for run in runs], 0).tolist()
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> list[dict[str, float | None]]:

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..plots.explosion_picture import LABELS, plot_explosion
 from ..plots.frontier_picture import plot_frontier, styles
 from .compared import compared
 from .frontier import choose
@@ -48,7 +49,8 @@ def _text(part: str, study: str, task: str, results: Path) -> str:
         return f"*No results yet: `trl-entropy study configs/study/{study}.yaml`.*"
     if part == "runs":
         return _runs([run for run in outcomes if run.plan["task"] == task])
-    return PARTS[part](_compared(results / study, task, split))
+    picture = f"![{task}: {', '.join(LABELS.values())}](images/explosion_{study}_{task}.png)\n\n"
+    return picture * (part == "explosion") + PARTS[part](_compared(results / study, task, split))
 
 
 @cache
@@ -151,20 +153,39 @@ def _choice(results: Results) -> str:
     return _table(["setting", "best pass@1", "mean gap in pass@16", ""], rows)
 
 
+def _explosion(results: Results) -> str:
+    """Means at the start, after half of the batches and after all of them."""
+    rows = []
+    for label, found in results["methods"].items():
+        path = found["path"]
+        points = [path[i] for i in (0, len(path) // 2, -1)]
+        rows.append([_named(results)[label], *(" → ".join(f"{p[name]:.3g}" for p in points) for name in LABELS)])
+    batches = [point["batch"] for point in path]
+    head = f"start → batch {batches[len(batches) // 2]} → batch {batches[-1]}"
+    return _table([head, *LABELS.values()], rows)
+
+
 PARTS: dict[str, Callable[[Results], str]] = {
     "runs": lambda _: "",
     "frontier": _frontier,
     "ends": _ends,
     "settings": _settings,
     "choice": _choice,
+    "explosion": _explosion,
 }
 
 
 def pictures(page: str, results: Path, folder: Path) -> list[Path]:
-    """Draw `frontier_STUDY_TASK.png` for every frontier table of the page: plain and the five best by mean gap."""
+    """Draw `frontier_STUDY_TASK.png` for every frontier table of the page, plain and the five best by mean gap, and
+    `explosion_STUDY_TASK.png` for every part of that name."""
     written = []
     for part, study, task in re.findall(r"<!-- generated: (\w+) ([\w-]+) ([\w-]+) -->", page):
-        if part == "frontier" and "*No results" not in _text(part, study, task, results):
+        if part not in ("frontier", "explosion") or "*No results" in _text(part, study, task, results):
+            continue
+        if part == "explosion":
+            found = _compared(results / study, task, "heldout")
+            written += plot_explosion(found, folder / f"explosion_{study}_{task}.png")
+        else:
             found = _compared(results / study, task, "heldout")
             shown = [found["compared_with"], *_by_gap(found)[: _MOST_LINES - 1]]
             written += plot_frontier(found, shown, folder / f"frontier_{study}_{task}.png")

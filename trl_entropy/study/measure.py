@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,56 @@ from .outcome import SAMPLES, VOTES, encode
 
 
 SEED = 1234  # of every evaluation: what changes between two is the policy
+TOP_P = 0.8  # of the nucleus
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """16 completions of each prompt; and `(completions,)` arrays, means over a completion's tokens: the probability
+    outside the nucleus, and the number of words in it."""
+
+    groups: list[list[Completion]]
+    outside: np.ndarray
+    nucleus: np.ndarray
+
+
+class _Recorder(EntropyRecorder):
+    """Records each token's nucleus beside its entropy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nuclei: list[np.ndarray] = []
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        self._nuclei.append(np.stack(nucleus(scores.float().softmax(-1).cpu().numpy())))
+        return super().__call__(input_ids, scores)
+
+    def nuclei(self) -> np.ndarray:
+        """(2, B, T): the mass outside and the number of words inside."""
+        return np.stack(self._nuclei, axis=-1)
+
+
+def nucleus(probabilities: np.ndarray, top_p: float = TOP_P) -> tuple[np.ndarray, np.ndarray]:
+    """The probability outside the nucleus, the fewest words that hold `top_p` together, and the number of words in it.
+
+    The first is at most `1 - top_p`, and 0 where one word holds nearly all. numpy sorts a large vocabulary far faster
+    than torch on a CPU.
+
+    Args:
+        probabilities: (..., V).
+
+    Returns:
+        (...) and (...).
+
+    Example:
+
+        >>> nucleus(np.array([[0.5, 0.125, 0.375], [1.0, 0.0, 0.0]]))
+        (array([0.125, 0.   ]), array([2., 1.]))
+    """
+    mass = np.sort(probabilities, axis=-1).cumsum(axis=-1, dtype=np.float64)
+    outside = (mass <= (1 - top_p) * mass[..., -1:]).sum(-1, keepdims=True)
+    tail = np.where(outside > 0, np.take_along_axis(mass, np.maximum(outside - 1, 0), -1), 0.0)
+    return tail[..., 0], probabilities.shape[-1] - outside[..., 0].astype(float)
 
 
 def measure(
@@ -45,18 +96,28 @@ def measure(
     with keep_random_state(model.device), evaluating(model), torch.no_grad():
         torch.manual_seed(SEED)
         chunks = (prompts[start : start + chunk] for start in range(0, len(prompts), chunk))
-        samples = [group for part in chunks for group in _sample(model, tokenizer, part, task.longest)]
-    return graded(task, prompts, samples)
+        parts = [_sample(model, tokenizer, part, task.longest) for part in chunks]
+    groups = [group for part in parts for group in part.groups]
+    lengths = [completion.tokens for group in groups for completion in group]
+    nuclei = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("outside", "nucleus")}
+    means = {name: _rounded(np.average(values, weights=lengths)) for name, values in nuclei.items()}
+    return {**graded(task, prompts, groups), **means}
 
 
 def graded(task: Task, prompts: Sequence[str], samples: Sequence[Sequence[Completion]]) -> dict[str, Any]:
-    """Counts of each problem, a digit each, and means over all samples; the entropy is a mean over tokens."""
+    """Counts of each problem, a digit each, and means over all samples; the entropy is a mean over tokens.
+
+    `unreadable` is the share of samples that are no answer at all, of a task that can tell.
+    """
     texts = [[" ".join(completion.text.split()) for completion in group] for group in samples]
     right = [[task.solved(prompt, text) for text in group] for prompt, group in zip(prompts, texts, strict=True)]
     answers = [[text or None for text in group] for group in texts]
     pairs = list(zip(answers, right, strict=True))
     every = [completion for group in samples for completion in group]
     lengths = np.array([completion.tokens for completion in every])
+    unreadable = {}
+    if task.readable is not None:
+        unreadable["unreadable"] = _rounded(np.mean([not task.readable(text) for group in texts for text in group]))
     return {
         "correct": encode(np.array([sum(group) for group in right])),
         "distinct": encode(np.array([distinct_correct(*pair) for pair in pairs])),
@@ -64,6 +125,7 @@ def graded(task: Task, prompts: Sequence[str], samples: Sequence[Sequence[Comple
         "entropy": _rounded(np.average([completion.entropy or 0.0 for completion in every], weights=lengths)),
         "tokens": _rounded(lengths.mean()),
         "truncated": _rounded(np.mean([completion.truncated for completion in every])),
+        **unreadable,
     }
 
 
@@ -73,10 +135,9 @@ def _rounded(value: Any) -> float:
 
 def _sample(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], longest: int
-) -> Iterable[list[Completion]]:
-    """16 completions of each prompt."""
+) -> Sampled:
     encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
-    ends, recorder = end_tokens(model, tokenizer), EntropyRecorder()
+    ends, recorder = end_tokens(model, tokenizer), _Recorder()
     pad: Any = tokenizer.pad_token_id
     config = generation_config(Sampling(SAMPLES, temperature=1.0, max_new_tokens=longest), ends, pad)
     config.num_return_sequences = SAMPLES
@@ -96,4 +157,6 @@ def _sample(
     texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
     rows = zip(texts, lengths.tolist(), (ended[:, -1] == 0).tolist(), entropies.tolist(), strict=True)
     every = [Completion(text, int(length), truncated, entropy) for text, length, truncated, entropy in rows]
-    return [every[start : start + SAMPLES] for start in range(0, len(every), SAMPLES)]
+    groups = [every[start : start + SAMPLES] for start in range(0, len(every), SAMPLES)]
+    nuclei = (recorder.nuclei()[..., : tokens.shape[1]] * mask.numpy()).sum(-1) / lengths.numpy()
+    return Sampled(groups, *nuclei)

@@ -18,6 +18,7 @@ from ..evaluate.estimators import pass_at_k
 KS = (1, 2, 4, 8, 16)
 SAMPLES = max(KS)
 FIGURES = (*(f"pass@{k}" for k in KS), f"maj@{SAMPLES}", f"distinct@{SAMPLES}")
+MEANS = ("entropy", "outside", "nucleus", "unreadable")  # of an evaluation's samples; old results have fewer
 VOTES = 60  # a vote is kept in sixtieths: exact for ties of up to six
 _DIGITS = string.digits + string.ascii_letters
 
@@ -43,7 +44,9 @@ class Outcome:
 
     `content` has `plan` (`RunPlan.as_dict`), `versions`, `device`, `seconds`, `curves` (name -> means over blocks of
     batches; `batch` is the block's last) and `evaluations`: rows of `batch`, `split`, `seconds`, `entropy` (nats),
-    `tokens`, `truncated` and, a digit a problem, `correct`, `distinct` and `vote`.
+    `tokens`, `truncated` and, a digit a problem, `correct`, `distinct` and `vote`; where they were measured `outside`
+    (the mass outside the nucleus of p = 0.8, a mean over tokens), `nucleus` (the words in it) and `unreadable` (the
+    share of samples that are no answer at all).
     """
 
     content: Mapping[str, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from transformers.utils import cached_file
+
 from .. import EntropyGRPOConfig
 from ..tasks import TASKS
 from ..tasks.warmup import WarmupSettings
@@ -50,6 +52,22 @@ def check(study: Study) -> None:
                 raise ValueError(f"{run.label}: {error}: `trl-entropy grpo --help` lists the arguments") from error
             except ValueError as error:
                 raise ValueError(f"{run.label}: {error}") from error
+
+
+def check_bases(study: Study) -> None:
+    """Raise `ValueError` where a start policy is to be made of a pretrained model that is not there."""
+    for run in study.starts():
+        model, made_by = WarmupSettings(**run.warmup).model, TASKS[run.task].base_made_by
+        if model is None:
+            continue
+        try:
+            cached_file(model, "config.json")
+        except OSError as error:
+            raise ValueError(
+                f"{run.task} begins from the pretrained model {model!r}, which is no folder with config.json and no "
+                f"model of the Hub: `{made_by}` makes {TASKS[run.task].warmup['model']}; or give another as "
+                "`warmup: {model: ...}`"
+            ) from error
 
 
 def _check_run(run: RunPlan) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from ..tasks import TASKS
 from .matrix import START, Study, TaskPlan
 from .outcome import Outcome, read_outcomes
-from .run_arguments import check
+from .run_arguments import check, check_bases
 from .run_queue import Job, jobs_of, sole_owner, work_through
 
 
@@ -96,6 +96,7 @@ def carry_out(study: Study, at_once: int | None, device: str, console: Console) 
     """
     count = processes(at_once, device)
     check(study)
+    check_bases(study)
     jobs = jobs_of(study)
     finished: list[Outcome] = []
     known = -1

@@ -2,6 +2,7 @@
 
 from .countdown import COUNTDOWN, Puzzle, all_puzzles, countdown_dataset, countdown_reward, is_correct, puzzles
 from .errands import ERRANDS
+from .sums import SUMS
 from .task import SPLITS, Task
 
 
@@ -17,4 +18,4 @@ __all__ = [
     "puzzles",
 ]
 
-TASKS: dict[str, Task] = {task.name: task for task in (COUNTDOWN, ERRANDS)}
+TASKS: dict[str, Task] = {task.name: task for task in (COUNTDOWN, ERRANDS, SUMS)}

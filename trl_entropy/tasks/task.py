@@ -23,12 +23,14 @@ class Task:
         prompts: The prompts of a split. Settings are chosen on `selection`, figures reported on `heldout`.
         solved: Whether a completion answers a prompt.
         longest: Tokens of a completion at most, the end token included.
-        vocabulary: The words beside padding, end and unknown.
+        vocabulary: The words beside padding, end and unknown; none where the warm-up begins from a pretrained model.
         lessons: For the warm-up: prompts, all of one length in tokens, each with correct completions.
-        warmup: The warm-up's settings, `WarmupSettings`' arguments.
-        training: Arguments of a run that differ from `study.settings.TRAINING`.
+        warmup: The warm-up's settings, `WarmupSettings`' arguments; `model` is what it begins from.
+        training: Arguments of a run that differ from `study.matrix.TRAINING`.
         seconds_per_batch: What a batch of 48 prompts takes plain GRPO on one thread of a quiet machine, with its share
             of the evaluations: an estimate for planning.
+        readable: Whether a completion is an answer at all, right or wrong; None where nothing is measured of that.
+        base_made_by: The command that makes the pretrained model that the warm-up begins from.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Task:
     seconds_per_batch: float
     warmup: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    readable: Callable[[str], bool] | None = None
+    base_made_by: str = ""
 
     def dataset(self, split: Split = "train") -> Dataset:
         """One split with the column `prompt`."""
