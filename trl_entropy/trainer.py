@@ -52,8 +52,9 @@ class EntropyControl(FaultTolerance):
                 f"args is a {type(args).__name__}, but {type(self).__name__} needs an EntropyGRPOConfig, which takes "
                 "the same arguments and those of the entropy methods."
             )
-        self.methods = tuple(method.attach(args) for method in (*(kind() for kind in methods_on(args)), *methods))
-        args.check_with(self.methods)
+        own = tuple(methods)
+        args.check_with(own)
+        self.methods = tuple(method.attach(args) for method in (*(kind() for kind in methods_on(args)), *own))
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         check_engine(self)
         self._entropy_state = EntropyState()

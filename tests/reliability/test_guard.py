@@ -91,9 +91,9 @@ def test_stop(tmp_path):
         ({"entropy_guard": "stop"}, "has no bound to guard"),
         ({"entropy_guard_low": 0.1}, "entropy_guard_low=0.1 was given but entropy_guard is not set"),
         ({"entropy_guard": "stop", "entropy_guard_low": 2.0, "entropy_guard_high": 1.0}, "above entropy_guard_low"),
-        ({"entropy_guard": "lower", "entropy_guard_low": 0.1}, "no coefficient to lower"),
+        ({"entropy_guard": "lower", "entropy_guard_low": 0.1}, "no coefficient to move"),
     ],
 )
 def test_what_the_guard_refuses(tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message):
-        guard(tmp_path, **overrides)
+        guard(tmp_path, **overrides).args.check_with()

@@ -59,8 +59,13 @@ class Controller:
         return getattr(args, cls.switch) != defaults(cls.Arguments)[cls.switch]
 
     @classmethod
-    def check(cls, args: Any, coefficients: tuple[str, ...]) -> None:
-        """Raise `ValueError` for settings that contradict each other; `coefficients` are those that a run has."""
+    def check(cls, args: Any) -> None:
+        """Raise `ValueError` for settings that contradict each other."""
+
+    @classmethod
+    def moves(cls, args: Any) -> bool:
+        """Whether, with these arguments, it is there to move coefficients."""
+        return True
 
     def attach(self, args: Any) -> "Controller":
         """Take the trainer's arguments; returns itself."""
