@@ -1,4 +1,4 @@
-"""docs/library.md: its two examples are run and held against slow loops over full logits; the math needs torch alone."""
+"""docs/library.md: its two examples are run and held against slow loops; the math needs torch alone."""
 
 import math
 import re

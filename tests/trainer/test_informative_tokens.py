@@ -41,7 +41,7 @@ def test_the_cov_numbers_by_hand(arguments):
     advantages = torch.tensor([[2.0], [-1.0], [0.0]]).expand(3, 3).clone()
     advantages[1, 2] = 0.0
     chosen = {
-        "covariance": torch.tensor([[4.0, -1.0, 3.0], [2.0, 1.0, 3.0], [0.0, 0.0, 9.0]]),
+        "covariance": torch.tensor([[4.0, -1.0, 3.0], [1.0, 1.0, 4.0], [0.0, 0.0, 9.0]]),
         "selected": torch.tensor([[1, 0, 1], [1, 0, 1], [0, 0, 0]], dtype=torch.bool),
     }
     method = ClipCov().attach(args)
