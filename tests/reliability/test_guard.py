@@ -54,6 +54,8 @@ def test_lower_halves_what_pushes_out_while_out_and_doubles_back_inside(tmp_path
         scales.append(factors["siren"])
     assert scales == [1.0, 0.5, 0.25, 0.5, 1.0, 1.0]
     assert len(caplog.records) == 1 and "Step 1" in caplog.text
+    it.step(measured(2.5, 6, siren=1))  # another excursion
+    assert len(caplog.records) == 2
 
 
 def test_a_step_without_a_token_moves_nothing_and_a_long_excursion_can_be_undone(tmp_path):
