@@ -58,10 +58,9 @@ class EntropyControl(FaultTolerance):
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         check_engine(self)
         self._entropy_state = EntropyState()
+        self._controls = Controls(args, self.methods)
         self._forget_unfinished_step()
         self.observers: list[Observer] = []
-        self._controls = Controls(args, self.methods)
-        self._controls.apply(self)  # a controller may begin elsewhere than at 1
         self._parts = (*self.methods, *self._controls.controllers)
         self._observes = bool(self._parts) or args.log_entropy_details
         self._head = head_for(self.model, (method.head() for method in self.methods))
@@ -83,6 +82,7 @@ class EntropyControl(FaultTolerance):
         self._scored: dict[str, torch.Tensor] | None = None
         self._needs: frozenset[str] | None = None  # what is read off the scoring forward; None outside of it
         self._window = StepWindow()
+        self._controls.begin(self, self._progress)
         self._generated_at = -1  # optimizer step at which the completions in use were generated
 
     # --- scoring: once a generation, over all processes --------------------------------------------------------------

@@ -59,6 +59,13 @@ def test_a_step_by_hand(arguments):
     assert (method.state.entropy, method.state.counted_share) == (1.5, 0.5)
 
 
+def test_the_share_that_counts_is_an_average_over_steps(arguments):
+    method = siren(arguments)
+    for counted, share in ((4.0, 0.5), (8.0, 0.9 * 0.5 + 0.1 * 1.0), (0.0, 0.55)):  # of the last nothing was measured
+        method.close({**TOTALS, "sequences_counted": counted})
+        assert method.state.counted_share == pytest.approx(share)
+
+
 @pytest.mark.parametrize("broken", [{"sequence_entropy": math.nan}, {"sequence_entropy": math.inf}])
 def test_a_step_that_is_not_finite_is_no_measurement(broken, arguments):
     """The penalty goes on from the step before; the log says that this one has none."""

@@ -77,6 +77,10 @@ class Controller:
         known = {f.name for f in fields(self.State)}
         self.state = self.State(**{name: value for name, value in (saved or {}).items() if name in known})
 
+    def begin(self, progress: float) -> None:
+        """Training begins or goes on, with this share of it done."""
+        self.stop = False
+
     def factors(self, coefficients: tuple[str, ...]) -> dict[str, float]:
         """The factor on each coefficient, as the state has it."""
         return dict.fromkeys(coefficients, 1.0)

@@ -97,7 +97,6 @@ class EntropyGuard(Controller):
         return {name: self.state.scales.get(name, 1.0) for name in coefficients}
 
     def step(self, measured: Measured) -> dict[str, float]:
-        self.stop = False  # of a `train` that it has ended, and that is called again
         if not math.isnan(measured.entropy):
             out = self.breach(measured.entropy)
             if out and self.args.entropy_guard == "stop":

@@ -54,6 +54,10 @@ class Schedule(Controller):
                 f"schedule_start and schedule_end are both {args.schedule_end}, so schedule_shape has no effect."
             )
 
+    def begin(self, progress: float) -> None:
+        super().begin(progress)
+        self.state.progress = progress
+
     def factor(self) -> float:
         """The factor now."""
         share = self.state.progress
