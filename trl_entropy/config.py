@@ -1,13 +1,13 @@
 """The configuration: TRL's, the methods' and controllers' arguments, and the few that no method owns."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, cast
 
 from trl import GRPOConfig
 
 from .methods import ARGUMENTS, METHODS, Method, argument, methods_on
-from .methods.checks import check_methods, check_ranges, refuse_inert
+from .methods.checks import check_controllers, check_methods, check_ranges, refuse_inert
 
 
 def _whole(least: int):
@@ -77,12 +77,18 @@ class EntropyGRPOConfig(OwnArguments, *ARGUMENTS, GRPOConfig):
         refuse_inert(self, "log_entropy_dynamics_steps", "log_entropy_dynamics")
         check_methods(self)
 
-    def check_with(self, methods: Iterable[Method]) -> None:
-        """What can be said only when the trainer's own methods are known, too.
+    def check_with(self, own: Sequence[Method] = ()) -> None:
+        """What can be said only when the methods are known that no argument switches on.
+
+        Args:
+            own: those that the trainer is given.
 
         Raises:
-            ValueError: for two methods of one key, or a scope that nothing reads.
+            ValueError: for two methods of one key, a controller without a coefficient to move, or a scope that nothing
+                reads.
         """
+        methods = (*methods_on(self), *own)
+        check_controllers(self, methods)
         keys = [method.key for method in methods]
         if len(keys) != len(set(keys)):
             raise ValueError(f"The methods are {', '.join(keys)}: each may be given once.")
@@ -91,18 +97,6 @@ class EntropyGRPOConfig(OwnArguments, *ARGUMENTS, GRPOConfig):
                 f"entropy_scope={self.entropy_scope!r} was given but no method is on, so it has no effect. Turn a "
                 f"method on ({', '.join(method.switch for method in METHODS)}), or leave entropy_scope out."
             )
-
-    @property
-    def siren(self) -> bool:
-        return self.siren_coef != 0
-
-    @property
-    def clip_cov(self) -> bool:
-        return self.clip_cov_ratio != 0
-
-    @property
-    def kl_cov(self) -> bool:
-        return self.kl_cov_ratio != 0
 
     @property
     def entropy_methods(self) -> tuple[str, ...]:

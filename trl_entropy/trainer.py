@@ -52,15 +52,15 @@ class EntropyControl(FaultTolerance):
                 f"args is a {type(args).__name__}, but {type(self).__name__} needs an EntropyGRPOConfig, which takes "
                 "the same arguments and those of the entropy methods."
             )
-        self.methods = tuple(method.attach(args) for method in (*(kind() for kind in methods_on(args)), *methods))
-        args.check_with(self.methods)
+        own = tuple(methods)
+        args.check_with(own)
+        self.methods = tuple(method.attach(args) for method in (*(kind() for kind in methods_on(args)), *own))
         super().__init__(model, reward_funcs, args, *rest, **kwargs)
         check_engine(self)
         self._entropy_state = EntropyState()
+        self._controls = Controls(args, self.methods)
         self._forget_unfinished_step()
         self.observers: list[Observer] = []
-        self._controls = Controls(args, self.methods)
-        self._controls.apply(self)  # a controller may begin elsewhere than at 1
         self._parts = (*self.methods, *self._controls.controllers)
         self._observes = bool(self._parts) or args.log_entropy_details
         self._head = head_for(self.model, (method.head() for method in self.methods))
@@ -82,6 +82,7 @@ class EntropyControl(FaultTolerance):
         self._scored: dict[str, torch.Tensor] | None = None
         self._needs: frozenset[str] | None = None  # what is read off the scoring forward; None outside of it
         self._window = StepWindow()
+        self._controls.begin(self, self._progress)
         self._generated_at = -1  # optimizer step at which the completions in use were generated
 
     # --- scoring: once a generation, over all processes --------------------------------------------------------------

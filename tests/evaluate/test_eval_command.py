@@ -78,7 +78,7 @@ def test_two_models_two_seeds(folder, tmp_path, capsys):
     assert set(samples["verdict"]) <= {"no_answer", "different", "equal", "unparsed"}
     table = (out / "results.md").read_text()
     assert capsys.readouterr().out.strip() == table.strip()
-    assert "| model | benchmark | seeds | avg@4 | pass@1 | pass@4 | maj@4 |" in table
+    assert "| model | benchmark | seeds | avg@4 | pass@1 | pass@4 | mg-pass@4 | maj@4 |" in table
     assert "p (paired)" in table
     assert (out / "pass_at_k.png").stat().st_size > 5_000
     points = [json.loads(line) for line in (out / "entropy_reward.jsonl").read_text().splitlines()]

@@ -1,6 +1,7 @@
 """Entrocraft (arXiv 2604.26326): sides and moving bounds by hand, and the gradient against the reference."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -95,3 +96,10 @@ def test_the_gradient_is_the_references(entropy, sign, arguments, dataset):
 def test_refused(given, message, arguments):
     with pytest.raises(ValueError, match=message):
         EntropyGRPOConfig(**arguments(**given))
+
+
+def test_the_entropy_is_that_of_the_tokens_that_count(arguments):
+    method = Entrocraft().attach(EntropyGRPOConfig(**arguments(**STILL)))
+    micro = SimpleNamespace(entropy=torch.tensor([[0.5, 1.5, 7.0]]), mask=torch.tensor([[True, True, False]]))
+    sums, _ = method.sums(micro)
+    assert {name: float(value) for name, value in sums.items()} == {"entropy": 2.0, "tokens": 2.0}

@@ -5,8 +5,9 @@ import torch
 
 from tests.conftest import vowel_reward
 from tests.trainer.rig import make_trainer
+from trl_entropy import EntropyGRPOConfig
 from trl_entropy.functional.advantages import group_relative
-from trl_entropy.methods import Group, Method
+from trl_entropy.methods import METHODS, Group, Method, overrides
 
 
 class Onlooker(Method):
@@ -63,3 +64,19 @@ def test_log_probabilities_are_the_generating_policys(iterations, arguments, dat
     expected = torch.stack([row[: int(n)].sum() for row, n in zip(batch["logps"], mask.sum(1), strict=True)])
     torch.testing.assert_close(group.logps.flatten(), expected)
     torch.testing.assert_close(group.mean_logps.flatten(), expected / mask.sum(1))
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if overrides(m, "group_advantages")], ids=lambda method: method.key
+)
+def test_what_replaces_the_advantages_ignores_the_given_ones(method, arguments):
+    """Two that do would undo each other, so they are refused together; the others build on what they are given."""
+    given = {"pass_at_k": {"pass_at_k": 2}}.get(method.key, method.example)  # all of it, not a mixture
+    it = method().attach(EntropyGRPOConfig(**arguments(**given)))
+    rewards, logps = torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([[-1.0, -2.0, -3.0, -4.0]])
+    one, other = (
+        it.group_advantages(Group(rewards, advantages, logps, torch.ones(1, 4)))
+        for advantages in (torch.tensor([[1.0, -1.0, 1.0, -1.0]]), torch.tensor([[3.0, -3.0, 2.0, -2.0]]))
+    )
+    assert torch.equal(one, other) == it.replaces(it.args)
+    assert method.replaces_advantage <= it.replaces(it.args)

@@ -1,6 +1,7 @@
 """Lp-Reg (arXiv 2510.03222): divergence and selection by hand, and the gradient against the reference."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -51,6 +52,26 @@ def test_a_word_on_the_floor_belongs_to_the_set(arguments):
     top = torch.tensor([[0.7]])
     scored = {"logps": (0.1 * top).log(), "top_probability": top, "min_p_log_mass": torch.zeros(1, 1)}
     assert method.select(View(-torch.ones(1, 1), mask, mask, scored), Scope())["selected"].all()
+
+
+def test_the_loss_by_hand(arguments):
+    """Only up: d = ln 2 on the first, a second above its target, a third that is not chosen. coef 2, gain 3."""
+    method = LpReg().attach(EntropyGRPOConfig(**arguments(lp_reg_coef=2.0)))
+    method.gain = 3.0
+    logps = torch.tensor([[0.25, 0.5, 0.25, math.nan]]).log().requires_grad_()
+    chosen = {
+        "selected": torch.tensor([[True, True, False, False]]),
+        "target": torch.tensor([[0.5, 0.25, 0.5, math.nan]]).log(),
+    }
+    micro = SimpleNamespace(logps=logps, chosen={"lp_reg": chosen}, mask=torch.tensor([[True, True, True, False]]))
+    loss = method.loss(micro)
+    torch.testing.assert_close(loss, torch.tensor([[6 * (2 - math.log(2) - 1), 0.0, 0.0, 0.0]]))
+    loss.sum().backward()
+    torch.testing.assert_close(logps.grad, torch.tensor([[-6.0, 0.0, 0.0, 0.0]]))
+    sums, _ = method.sums(micro)
+    logged = method.close({name: float(value) for name, value in sums.items()})
+    assert logged == {"lp_reg/held_share": pytest.approx(1 / 3)}
+    assert method.marks(micro)["held"].tolist() == [[True, False, False, False]]
 
 
 @pytest.mark.parametrize("scope", ["batch", "micro_batch"])

@@ -1,8 +1,10 @@
 """Positive reweighting (arXiv 2511.05993): the weight's course by hand, and the gradient against the reference."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests.methods.reference import assert_gradient
 from trl_entropy import EntropyGRPOConfig
@@ -64,3 +66,10 @@ def test_the_gradient_is_the_references(weight, arguments, dataset):
 def test_refused(given, message, arguments):
     with pytest.raises(ValueError, match=message):
         EntropyGRPOConfig(**arguments(**given))
+
+
+def test_the_entropy_is_that_of_the_tokens_that_count(arguments):
+    method = PosReweight().attach(EntropyGRPOConfig(**arguments(**GIVEN)))
+    micro = SimpleNamespace(entropy=torch.tensor([[0.5, 1.5, 7.0]]), mask=torch.tensor([[True, True, False]]))
+    sums, _ = method.sums(micro)
+    assert {name: float(value) for name, value in sums.items()} == {"entropy": 2.0, "tokens": 2.0}

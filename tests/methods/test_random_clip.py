@@ -21,6 +21,15 @@ def draw(arguments, ratio: float, seeds=(0,)) -> list[torch.Tensor]:
     return [method.select(view, Scope(lambda seed=seed: seeded(seed)))["selected"] for seed in seeds]
 
 
+def test_the_share_is_of_all_tokens(arguments):
+    (selected,) = draw(arguments, 0.2)
+    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    view = View(torch.tensor([[1.0], [-1.0]]).expand(2, 6), mask, mask, {})
+    sums, _ = RandomClip().selection_sums(view, {"selected": selected})
+    logged = RandomClip().close_selection({name: float(value) for name, value in sums.items()})
+    assert logged == {"random_clip/selected_share": 0.2}
+
+
 @pytest.mark.parametrize(("ratio", "count"), [(0.01, 1), (0.19, 1), (0.2, 2), (0.39, 3), (0.6, 6), (0.99, 6)])
 def test_a_share_of_all_tokens_is_taken_among_the_positive_ones(ratio, count, arguments):
     (selected,) = draw(arguments, ratio)

@@ -50,6 +50,15 @@ def test_a_weight_of_1_is_no_selection(arguments):
     assert logged["stare/selected_share"] == pytest.approx(1 / 6)
 
 
+def test_an_advantage_of_0_has_no_sign(arguments):
+    """Of two tokens with a sign each the more surprising one; those of A = 0 are neither weighed nor counted."""
+    method = Stare().attach(EntropyGRPOConfig(**arguments(**{**GIVEN, "stare_share": 0.5})))
+    mask, advantages = torch.ones(1, 8, dtype=torch.bool), torch.tensor([[1.0, 1, 0, 0, 0, 0, -1, -1]])
+    logps = torch.tensor([[-1.0, -2, -9, -9, -9, -9, -1, -2]])
+    found = method.select(View(advantages, mask, mask, {"logps": logps, "entropy": torch.zeros(1, 8)}), Scope())
+    assert found["weight"].tolist() == [[1, 1.5, 1, 1, 1, 1, 1, 0.5]]
+
+
 @pytest.mark.parametrize("scope", ["batch", "micro_batch"])
 def test_the_gradient_is_the_references(scope, arguments, dataset):
     def shape(rows):

@@ -19,6 +19,8 @@ def test_by_hand():
     torch.testing.assert_close(spread_advantages(advantages, logps, 0.2), torch.tensor([[0.9, 1.1, -2.0]]))
     torch.testing.assert_close(spread_advantages(advantages, logps, 1.0), torch.tensor([[0.5, 1.5, -2.0]]))
     torch.testing.assert_close(spread_advantages(advantages, logps, 0.0), advantages)
+    found = spread_advantages(torch.tensor([[2.0, 0.0, -2.0]]), logps, 0.5)  # an advantage of 0 has no share
+    torch.testing.assert_close(found, torch.tensor([[2.0, 0.0, -2.0]]))
 
 
 def test_the_mass_of_a_prompt_stays_and_nothing_else_moves():

@@ -29,6 +29,13 @@ def test_it_goes_by_the_mean_and_not_the_sum_of_a_completions_tokens(arguments):
     torch.testing.assert_close(method.group_advantages(group), torch.tensor([[0.25, -0.25]]))
 
 
+def test_a_negative_reward_is_refused(arguments):
+    method = Unlikeliness().attach(EntropyGRPOConfig(**arguments(unlikeliness_beta=0.5)))
+    rewards, ones = torch.tensor([[1.0, -0.5, torch.nan]]), torch.ones(1, 3)
+    with pytest.raises(ValueError, match=r"a reward is -0\.5"):
+        method.group_advantages(Group(rewards, ones, -ones, ones))
+
+
 def test_the_gradient_is_the_references(arguments, dataset):
     def of_group(rewards, rows):
         means = [mean(token.logp for token in row) for row in rows]

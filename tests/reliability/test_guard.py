@@ -54,6 +54,8 @@ def test_lower_halves_what_pushes_out_while_out_and_doubles_back_inside(tmp_path
         scales.append(factors["siren"])
     assert scales == [1.0, 0.5, 0.25, 0.5, 1.0, 1.0]
     assert len(caplog.records) == 1 and "Step 1" in caplog.text
+    it.step(measured(2.5, 6, siren=1))  # another excursion
+    assert len(caplog.records) == 2
 
 
 def test_a_step_without_a_token_moves_nothing_and_a_long_excursion_can_be_undone(tmp_path):
@@ -91,9 +93,9 @@ def test_stop(tmp_path):
         ({"entropy_guard": "stop"}, "has no bound to guard"),
         ({"entropy_guard_low": 0.1}, "entropy_guard_low=0.1 was given but entropy_guard is not set"),
         ({"entropy_guard": "stop", "entropy_guard_low": 2.0, "entropy_guard_high": 1.0}, "above entropy_guard_low"),
-        ({"entropy_guard": "lower", "entropy_guard_low": 0.1}, "no coefficient to lower"),
+        ({"entropy_guard": "lower", "entropy_guard_low": 0.1}, "no coefficient to move"),
     ],
 )
 def test_what_the_guard_refuses(tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message):
-        guard(tmp_path, **overrides)
+        guard(tmp_path, **overrides).args.check_with()

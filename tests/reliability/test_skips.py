@@ -84,3 +84,11 @@ def test_a_float64_model_trains(arguments, dataset):
     trainer = make_trainer(arguments(max_steps=1), dataset, tiny_model().double())
     trainer.train()
     assert trainer.state.global_step == 1
+
+
+def test_skipped_updates_are_counted_whatever_the_logging_cadence(arguments, dataset):
+    trainer = make_trainer(arguments(siren_coef=0.5, max_steps=4, logging_steps=4), dataset)
+    for _ in range(3):
+        trainer.count_skipped_update()
+    trainer.train()
+    assert trainer.state.log_history[0]["faults/skipped_updates"] == 3

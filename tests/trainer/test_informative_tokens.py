@@ -41,7 +41,7 @@ def test_the_cov_numbers_by_hand(arguments):
     advantages = torch.tensor([[2.0], [-1.0], [0.0]]).expand(3, 3).clone()
     advantages[1, 2] = 0.0
     chosen = {
-        "covariance": torch.tensor([[4.0, -1.0, 3.0], [2.0, 1.0, 3.0], [0.0, 0.0, 9.0]]),
+        "covariance": torch.tensor([[4.0, -1.0, 3.0], [2.0, 2.0, 2.0], [0.0, 0.0, 9.0]]),
         "selected": torch.tensor([[1, 0, 1], [1, 0, 1], [0, 0, 0]], dtype=torch.bool),
     }
     method = ClipCov().attach(args)
@@ -52,7 +52,7 @@ def test_the_cov_numbers_by_hand(arguments):
         "cov/max": 4.0,
         "cov/informative_share": 0.75,
         "cov/selected_share": 0.5,
-        "cov/selected_mean": 3.0,
+        "cov/selected_mean": 2.75,
         "cov/selected_negative_share": 0.25,
     }
 

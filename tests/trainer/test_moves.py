@@ -70,15 +70,3 @@ def test_a_learning_rate_of_zero_moves_nothing(arguments, dataset):
     steps = Steps(trainer)
     trainer.train()
     assert steps.where("penalised") == [False, False, False, True]
-
-
-@pytest.mark.parametrize(("length", "second"), [(4, WAITS_THEN_ACTS), (3, [True, False, True])])
-def test_a_second_train_counts_anew(length, second, arguments, dataset):
-    """After three steps the second `train` begins with the rollout that the first left, from which it has moved."""
-    given = {**KL_COV, "max_steps": length}
-    trainer = make_trainer(arguments(**given), dataset, reward_funcs=lively_reward)
-    trainer.train()
-    steps = Steps(trainer)
-    trainer.train()
-    assert steps.numbers == list(range(1, length + 1))
-    assert steps.where("penalised") == second

@@ -1,4 +1,4 @@
-"""Exact estimators of pass@k, maj@k and diversity from n samples of one problem. numpy only."""
+"""Exact estimators of pass@k, G-Pass@k, maj@k and diversity from n samples of one problem."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
@@ -29,25 +29,65 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> np.ndarray | float:
         >>> pass_at_k(4, [0, 1, 4], 2).tolist()
         [0.0, 0.5, 1.0]
     """
-    arrays = [_integers(name, value) for name, value in (("n", n), ("c", c), ("k", k))]
-    scalar = all(array.ndim == 0 for array in arrays)
-    samples, correct, size = np.broadcast_arrays(*arrays)
-    if samples.size and samples.min() < 1:
-        raise ValueError(f"pass_at_k: n must be at least 1, got {samples.min()}.")
-    if (correct < 0).any() or (correct > samples).any():
-        raise ValueError("pass_at_k: c must lie in 0..n: a problem has no more correct samples than samples.")
-    if (size < 1).any() or (size > samples).any():
-        raise ValueError(
-            f"pass_at_k: k must lie in 1..n, got k up to {size.max()} with n down to {samples.min()}. "
-            "Draw more samples, or ask for a smaller k."
-        )
+    samples, correct, size = _draws("pass_at_k", n, c, k)
     i = np.arange(1, samples.max(initial=0) + 1)
     counted = (i > (samples - correct)[..., None]) & (i <= samples[..., None])
     # A factor at i <= k belongs to an impossible draw of k wrong samples: the product is exactly 0 there, so the
     # negative factors below i = k are cut before they can overflow.
     factors = np.where(counted, np.maximum(1.0 - size[..., None] / i, 0.0), 1.0)
     values = 1.0 - factors.prod(axis=-1)
-    return float(values) if scalar else values
+    return values if values.ndim else float(values)
+
+
+def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float) -> np.ndarray | float:
+    """G-Pass@k_tau: probability that at least `ceil(tau k)` of k samples drawn without replacement are correct.
+
+    `sum_{j >= max(1, ceil(tau k))} C(c, j) C(n - c, k - j) / C(n, k)` (arXiv 2412.13147, definition of G-Pass@k): a
+    stable model has it high at tau 1, where all k must be right; as tau goes to 0 it is pass@k.
+
+    Args:
+        n, c, k: as in [`pass_at_k`].
+        tau: in [0, 1].
+
+    Returns and broadcasts as [`pass_at_k`].
+
+    Raises:
+        ValueError: as [`pass_at_k`], and for a tau outside [0, 1].
+
+    Example:
+        >>> [round(g_pass_at_k(4, 2, 2, tau), 4) for tau in (0, 0.5, 1)]
+        [0.8333, 0.8333, 0.1667]
+    """
+    from scipy.stats import hypergeom
+
+    if not 0 <= tau <= 1:
+        raise ValueError(f"g_pass_at_k: tau={tau} is not allowed; give a share in [0, 1].")
+    samples, correct, size = _draws("g_pass_at_k", n, c, k)
+    needed = np.maximum(np.ceil(tau * size - 1e-9), 1)
+    values = hypergeom.sf(needed - 1, samples, correct, size)
+    return values if np.ndim(values) else float(values)
+
+
+def mg_pass_at_k(n: ArrayLike, c: ArrayLike, k: int) -> np.ndarray | float:
+    """mG-Pass@k, the area under G-Pass@k_tau between tau = 1/2 and 1, doubled (arXiv 2412.13147).
+
+    `2 / k * sum_{i = ceil(k / 2) + 1}^{k} G-Pass@k_{i / k}`. It is 1 where all samples are right and k is even; with
+    an odd k, as the formula has it, `(k - 1) / k`.
+
+    Args:
+        n, c: as in [`pass_at_k`].
+        k: from 2 to n.
+
+    Raises:
+        ValueError: as [`pass_at_k`], and for k = 1, whose sum is empty.
+
+    Example:
+        >>> mg_pass_at_k(4, [2, 3, 4], 2).round(4).tolist()
+        [0.1667, 0.5, 1.0]
+    """
+    if k < 2:
+        raise ValueError(f"mg_pass_at_k: k={k} is not allowed; give 2 or more.")
+    return 2 / k * sum(g_pass_at_k(n, c, k, i / k) for i in range(-(-k // 2) + 1, k + 1))
 
 
 def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int) -> float:
@@ -143,8 +183,22 @@ def distinct_correct(solutions: Iterable[Hashable | None], correct: Iterable[boo
     return len({s for s, flag in zip(solutions, correct, strict=True) if flag and s is not None})
 
 
-def _integers(name: str, value: ArrayLike) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype == bool or not np.issubdtype(array.dtype, np.number) or (array != np.floor(array)).any():
-        raise ValueError(f"pass_at_k: {name} must hold integers, got {value!r}.")
-    return array.astype(np.int64)
+def _draws(caller: str, n: ArrayLike, c: ArrayLike, k: ArrayLike) -> tuple[np.ndarray, ...]:
+    """Samples, correct ones and size of the draw, checked and broadcast."""
+    arrays = []
+    for name, value in (("n", n), ("c", c), ("k", k)):
+        array = np.asarray(value)
+        if array.dtype == bool or not np.issubdtype(array.dtype, np.number) or (array != np.floor(array)).any():
+            raise ValueError(f"{caller}: {name} must hold integers, got {value!r}.")
+        arrays.append(array.astype(np.int64))
+    samples, correct, size = np.broadcast_arrays(*arrays)
+    if samples.size and samples.min() < 1:
+        raise ValueError(f"{caller}: n must be at least 1, got {samples.min()}.")
+    if (correct < 0).any() or (correct > samples).any():
+        raise ValueError(f"{caller}: c must lie in 0..n: a problem has no more correct samples than samples.")
+    if (size < 1).any() or (size > samples).any():
+        raise ValueError(
+            f"{caller}: k must lie in 1..n, got k up to {size.max()} with n down to {samples.min()}. "
+            "Draw more samples, or ask for a smaller k."
+        )
+    return samples, correct, size

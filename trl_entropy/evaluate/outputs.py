@@ -89,7 +89,7 @@ def comparisons(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         if model == baseline_model:
             continue
         for name, values in figures.items():
-            if name.startswith(("avg@", "pass@", "maj@")) or name in ("distinct_correct", "entropy"):
+            if name.startswith(("avg@", "pass@", "mg-pass@", "maj@")) or name in ("distinct_correct", "entropy"):
                 if np.isnan(values).any() or np.isnan(baseline[name]).any():
                     continue
                 scales = weights(name, baseline), weights(name, figures)

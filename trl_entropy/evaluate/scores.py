@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .estimators import distinct_correct, maj_at_k, pass_at_k
+from .estimators import distinct_correct, maj_at_k, mg_pass_at_k, pass_at_k
 from .intervals import bootstrap_interval
 from .sampling import Completion
 from .verdicts import Grade
@@ -23,6 +23,7 @@ def problem_figures(
     |---|---|
     | `avg@n` | share of correct samples: pass@1 |
     | `pass@k` | `pass_at_k`, exact |
+    | `mg-pass@k` | `mg_pass_at_k`, exact, of the largest k: how stable the right answers are |
     | `maj@k` | `maj_at_k`, exact expectation over subsets |
     | `distinct_correct` | different correct answers among the n: expressions for countdown, spellings for math |
     | `distinct` | different answers among the n, up to equality; missing ones do not count |
@@ -46,6 +47,8 @@ def problem_figures(
     figures: dict[str, np.ndarray] = {f"avg@{n}": correct.mean(axis=1)}
     for k in ks:
         figures[f"pass@{k}"] = np.asarray(pass_at_k(n, correct.sum(axis=1), k))
+    if max(ks, default=1) > 1:
+        figures[f"mg-pass@{max(ks)}"] = np.asarray(mg_pass_at_k(n, correct.sum(axis=1), max(ks)))
     for k in ks if votes is None else votes:
         if k > 1:
             figures[f"maj@{k}"] = np.array(

@@ -12,7 +12,7 @@ HEADINGS = {
     "no_answer": "no answer",
     "entropy": "entropy (nats)",
 }
-_SHARES = ("avg@", "pass@", "maj@", "truncated", "no_answer")
+_SHARES = ("avg@", "pass@", "mg-pass@", "maj@", "truncated", "no_answer")
 
 
 def markdown(results: dict[str, Any]) -> str:

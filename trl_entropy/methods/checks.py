@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from . import CONTROLLERS, METHODS, coefficients, controllers_on, methods_on
-from .base import defaults, overrides
+from .base import Method, defaults, overrides
 from .described import excluded
 
 
@@ -26,7 +26,18 @@ def check_methods(args: Any) -> None:
             f"{given} were both given, but they are two answers to {holding[0].answers}. Set one of them."
         )
     for controller in controllers:
-        controller.check(args, coefficients(args, on))
+        controller.check(args)
+
+
+def check_controllers(args: Any, methods: tuple[type[Method] | Method, ...]) -> None:
+    """Raise `ValueError` for a controller that has no coefficient to move in a run with these methods."""
+    for controller in controllers_on(args):
+        if controller.moves(args) and not coefficients(args, methods):
+            raise ValueError(
+                f"{controller.switch}={getattr(args, controller.switch)!r} has no coefficient to move: no method with "
+                "a coefficient and no fixed entropy_coef is on. Turn one on (siren_coef, say), or leave "
+                f"{controller.switch} out."
+            )
 
 
 def check_ranges(args: Any, arguments: type) -> None:
@@ -98,5 +109,6 @@ def _check_combination(args: Any, on: tuple[Any, ...]) -> None:
         for method in (method for method in on if overrides(method, "group_advantages")):
             raise ValueError(
                 f"{method.switch} was given with multi_objective_aggregation={args.multi_objective_aggregation!r}, "
-                f"where a completion has no single reward. {method.name} needs 'sum_then_normalize'."
+                f"where a completion has no single reward. Set it to 'sum_then_normalize', or leave "
+                f"{method.switch} out."
             )

@@ -49,7 +49,12 @@ class PosReweight(Method):
     key = "pos_reweight"
     name = "Positive reweighting"
     switch = "pos_reweight_step"
-    paper = Paper("Revisiting Entropy in Reinforcement Learning for Large Reasoning Models", "2511.05993", "")
+    paper = Paper(
+        "Revisiting Entropy in Reinforcement Learning for Large Reasoning Models",
+        "2511.05993",
+        "Renren Jin and Pengzhi Gao and Yuqi Ren and Zhuowen Han and Tongxuan Zhang and Wuwei Huang and Wei Liu and "
+        "Jian Luan and Deyi Xiong",
+    )
     summary = (
         "weighs positive advantages less while entropy is below a target",
         "entropy should be held at a number of nats without a term in the loss",

@@ -23,6 +23,14 @@ class RepoArguments:
     )
 
 
+PAPER = Paper(
+    "Entropy-Preserving Reinforcement Learning",
+    "2603.11682",
+    "Aleksei Petrenko and Ben Lipkin and Kevin Chen and Erik Wijmans and Marco Cusumano-Towner and Raja Giryes and "
+    r"Philipp Kr{\"a}henb{\"u}hl",
+)
+
+
 class Repo(Method):
     """Each token's advantage becomes `A - zeta |A| logp`, log-probabilities without gradient."""
 
@@ -30,7 +38,7 @@ class Repo(Method):
     name = "REPO"
     switch = "repo_zeta"
     coefficient = "repo_zeta"
-    paper = Paper("REPO", "2603.11682", "")
+    paper = PAPER
     summary = (
         "adds to the advantage of improbable tokens in proportion to their surprisal",
         "entropy should be held with a controller on `repo_zeta`; works on-policy",

@@ -54,7 +54,9 @@ class Stare(Method):
     name = "STARE"
     switch = "stare_target"
     paper = Paper(
-        "STARE: Surprisal-guided Token-level Advantage Reweighting for policy Entropy stability", "2606.19236", ""
+        "STARE: Surprisal-Guided Token-Level Advantage Reweighting for Policy Entropy Stability",
+        "2606.19236",
+        "Haipeng Luo and Qingfeng Sun and Songli Wu and Can Xu and Wenfeng Deng and Han Hu and Yansong Tang",
     )
     summary = (
         "weighs surprising tokens of right answers more while entropy is below a target",

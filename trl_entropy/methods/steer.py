@@ -42,7 +42,7 @@ class SteerArguments:
 
 
 def entropy_influence(logps: torch.Tensor, entropy: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
-    r"""`O = |A p (1 - p) (logp + H)|`: how much a step on one token changes entropy there (arXiv 2510.10150).
+    r"""`O = |A (1 - p) (logp + H)|`: how much a step on one token changes entropy there (arXiv 2510.10150).
 
     At the generating policy, where the importance ratio is 1 and the authors' `A / p_old * p` is A.
 

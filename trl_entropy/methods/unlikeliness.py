@@ -43,6 +43,12 @@ class Unlikeliness(Method):
         return frozenset({"logps"})
 
     def group_advantages(self, group: Group) -> torch.Tensor:
+        if (group.rewards < 0).any():
+            raise ValueError(
+                "unlikeliness_beta takes a share of a right answer's reward, but a reward is "
+                f"{group.rewards.nan_to_num(0.0).min():g}, of which the probable would lose least. Give rewards that "
+                "are not negative (0 and 1 in the paper), or leave unlikeliness_beta out."
+            )
         beta = min(self.args.unlikeliness_beta * self.gain, 1.0)
         return group_relative(unlikely_rewards(group.rewards, group.mean_logps, beta), self.args.scale_rewards)
 

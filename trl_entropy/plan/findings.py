@@ -50,7 +50,7 @@ def render(findings: Findings) -> str:
 def _method(plan: Plan) -> list[str]:
     args = plan.args
     lines = []
-    if args.siren:
+    if args.siren_coef:
         anchor = "measured over the first rollout" if args.siren_anchor is None else f"{args.siren_anchor} nats"
         kept = round(100 * (1 - args.siren_quantile))
         lines.append(
@@ -58,10 +58,10 @@ def _method(plan: Plan) -> list[str]:
             f"mass ({args.siren_nucleus}) on the {kept} % most uncertain tokens; anchor {anchor}, pull "
             f"{args.siren_penalty}."
         )
-    if args.clip_cov:
+    if args.clip_cov_ratio:
         band = f"{args.clip_cov_low:g} to {args.clip_cov_high:g}"
         lines.append(f"Clip-Cov: no policy gradient on {args.clip_cov_ratio:g} of the tokens, of covariance {band}.")
-    if args.kl_cov:
+    if args.kl_cov_ratio:
         clip = "kept" if args.kl_cov_clip else "open"
         lines.append(
             f"KL-Cov: {args.kl_cov_coef:g} * |logp - old logp| on the {args.kl_cov_ratio:g} of tokens with the "
@@ -106,7 +106,7 @@ def _tokens(plan: Plan) -> list[str]:
         return ["No limit on the completion length, so no bound on the tokens of a rollout."]
     most = plan.rollout * args.max_completion_length
     lines = [f"At most {most:,} tokens a rollout, if every completion runs to {args.max_completion_length}."]
-    if args.siren:
+    if args.siren_coef:
         step = plan.completions_per_step * args.max_completion_length
         lines.append(
             f"SIREN regularizes about {_number(step * (1 - args.siren_quantile))} of at most {step:,} tokens a step."
@@ -123,7 +123,7 @@ def _tokens(plan: Plan) -> list[str]:
                 lines.append(
                     f"In micro-batch scope at least one of {micro:,} tokens: a share of {1 / micro:.1g} or more."
                 )
-    if args.kl_cov:
+    if args.kl_cov_ratio:
         lines.append(
             f"KL-Cov acts in {_share(1 - 1 / plan.steps_per_rollout)} of the steps: not in a rollout's first."
         )

@@ -101,6 +101,7 @@ def parse(argv: Iterable[str], config: type[EntropyGRPOConfig] = EntropyGRPOConf
     except ImportError as error:  # an argument that asks for a package, `deepspeed` say
         raise ValueError(str(error)) from error
     refuse_unknown_arguments(unknown)
+    groups[1].check_with()
     if str(groups[1].resume_from_checkpoint).lower() in ("false", "no", "none"):
         groups[1].resume_from_checkpoint = None
     given = {*content, *(argument_name(word) for word in words if word.startswith("--"))}

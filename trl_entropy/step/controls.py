@@ -27,6 +27,12 @@ class Controls:
         measured = Measured(step, progress, entropy, {name: directions[name] for name in self.names}, numbers)
         return {key: value for controller in self.controllers for key, value in controller.step(measured).items()}
 
+    def begin(self, trainer: Any, progress: float) -> None:
+        """Let every controller know that training begins or goes on, with this share of it done."""
+        for controller in self.controllers:
+            controller.begin(progress)
+        self.apply(trainer)
+
     def apply(self, trainer: Any) -> None:
         """Put the factors on the methods and on the trainer's `entropy_coef`."""
         factors = [controller.factors(self.names) for controller in self.controllers]

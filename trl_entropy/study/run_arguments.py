@@ -78,4 +78,4 @@ def _check_run(run: RunPlan) -> None:
         if whole % run.arguments[part]:
             raise ValueError(f"{name} must be a multiple of {part} = {run.arguments[part]}, got {whole}")
     WarmupSettings(**run.warmup)
-    configuration(run, "unused", "cpu")
+    configuration(run, "unused", "cpu").check_with()

@@ -38,4 +38,4 @@ def test_by_hand(given, expected, arguments):
 )
 def test_refused(given, message, arguments):
     with pytest.raises(ValueError, match=message):
-        EntropyGRPOConfig(**arguments(**given))
+        EntropyGRPOConfig(**arguments(**given)).check_with()

@@ -85,7 +85,7 @@ def test_the_state_goes_on(kind, arguments):
 )
 def test_refused(kind, given, message, arguments):
     with pytest.raises(ValueError, match=message):
-        EntropyGRPOConfig(**arguments(**{"entropy_coef": 0.01, **only_switch(kind), **given}))
+        EntropyGRPOConfig(**arguments(**{"entropy_coef": 0.01, **only_switch(kind), **given})).check_with()
 
 
 @EACH

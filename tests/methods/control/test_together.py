@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from tests.methods.test_every_method import binary_reward
 from tests.trainer.rig import make_trainer
 from trl_entropy import EntropyGRPOConfig
-from trl_entropy.methods import BONUS, CONTROLLERS, methods_on
+from trl_entropy.methods import BONUS, CONTROLLERS, Method, methods_on
 from trl_entropy.step.controls import Controls
 
 
@@ -81,6 +81,28 @@ def test_a_start_of_0_is_a_first_step_without_the_term(method, arguments, datase
         arguments(**{method: 0.5}, sign_step_size=0.25, control_target=9.0, control_start=0.0), dataset
     )
     assert trainer.methods[0].gain == 0.0
+
+
+class Own(Method):
+    """A user's method with a coefficient that raises entropy."""
+
+    key, name, summary, coefficient = "own", "Own", ("nothing", "in tests", "none"), "own_coef"
+
+    def direction(self):
+        return 1
+
+
+@pytest.mark.parametrize("controller", ["sign_step", "doubling", "pi_control", "band", "schedule", "entropy_guard"])
+def test_it_moves_a_users_own_method_alone(controller, arguments, dataset):
+    """Beside no other coefficient; without the method the trainer refuses it before a model loads."""
+    (kind,) = (kind for kind in CONTROLLERS if kind.key == controller)
+    given = arguments(**{**kind.example, "entropy_coef": 0.0})
+    with pytest.raises(ValueError, match=f"{kind.switch}=.* has no coefficient to move"):
+        make_trainer(given, dataset, model="no/such-model")
+    trainer = make_trainer(given, dataset, methods=[Own()], reward_funcs=binary_reward)
+    trainer.train()
+    (method,) = trainer.methods
+    assert method.gain != 1.0
 
 
 RUNS = {

@@ -59,8 +59,13 @@ class Controller:
         return getattr(args, cls.switch) != defaults(cls.Arguments)[cls.switch]
 
     @classmethod
-    def check(cls, args: Any, coefficients: tuple[str, ...]) -> None:
-        """Raise `ValueError` for settings that contradict each other; `coefficients` are those that a run has."""
+    def check(cls, args: Any) -> None:
+        """Raise `ValueError` for settings that contradict each other."""
+
+    @classmethod
+    def moves(cls, args: Any) -> bool:
+        """Whether, with these arguments, it is there to move coefficients."""
+        return True
 
     def attach(self, args: Any) -> "Controller":
         """Take the trainer's arguments; returns itself."""
@@ -71,6 +76,10 @@ class Controller:
         """Go on from the state saved in a checkpoint, None when it holds none."""
         known = {f.name for f in fields(self.State)}
         self.state = self.State(**{name: value for name, value in (saved or {}).items() if name in known})
+
+    def begin(self, progress: float) -> None:
+        """Training begins or goes on, with this share of it done."""
+        self.stop = False
 
     def factors(self, coefficients: tuple[str, ...]) -> dict[str, float]:
         """The factor on each coefficient, as the state has it."""

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from ...metrics import Metric
-from ..base import Paper, argument
+from ..base import argument
+from ..repo import PAPER
 from .target import TargetArguments, TargetController
 
 
@@ -12,9 +13,8 @@ from .target import TargetArguments, TargetController
 class DoublingArguments(TargetArguments):
     doubling_factor: float | None = argument(
         None,
-        "The factor on a coefficient is multiplied by this while entropy is on the wrong side of the target, "
-        "divided by it "
-        "while it is on the other.",
+        "The factor on a coefficient is multiplied by this while entropy is on the wrong side of the target, divided "
+        "by it while it is on the other.",
         lambda x: x is None or 1 < x < math.inf,
         "a number > 1, or null",
         2.0,
@@ -27,7 +27,7 @@ class Doubling(TargetController):
     key = "doubling"
     name = "Doubling"
     switch = "doubling_factor"
-    paper = Paper("REPO", "2603.11682")
+    paper = PAPER
     summary = (
         "doubles or halves each coefficient against a target entropy",
         "the right size of a coefficient is not known within an order of magnitude",

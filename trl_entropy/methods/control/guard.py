@@ -70,7 +70,7 @@ class EntropyGuard(Controller):
     _said: tuple[int, bool] | None = None
 
     @classmethod
-    def check(cls, args: Any, coefficients: tuple[str, ...]) -> None:
+    def check(cls, args: Any) -> None:
         low, high = args.entropy_guard_low, args.entropy_guard_high
         if low is None and high is None:
             raise ValueError(
@@ -79,11 +79,10 @@ class EntropyGuard(Controller):
             )
         if low is not None and high is not None and high <= low:
             raise ValueError(f"entropy_guard_high={high} is not allowed; give {_NATS}, above entropy_guard_low={low}.")
-        if args.entropy_guard == "lower" and not coefficients:
-            raise ValueError(
-                'entropy_guard="lower" has no coefficient to lower: no method with a coefficient and no fixed '
-                'entropy_coef is on. Turn one on (siren_coef, say), or set entropy_guard="stop".'
-            )
+
+    @classmethod
+    def moves(cls, args: Any) -> bool:
+        return args.entropy_guard == "lower"
 
     def resume(self, saved: dict[str, Any] | None, checkpoint: str) -> None:
         super().resume(saved, checkpoint)

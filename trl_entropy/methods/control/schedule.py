@@ -48,17 +48,15 @@ class Schedule(Controller):
     state: ScheduleState
 
     @classmethod
-    def check(cls, args: Any, coefficients: tuple[str, ...]) -> None:
-        if not coefficients:
-            raise ValueError(
-                f"schedule_shape={args.schedule_shape!r} has no coefficient to move: no method with a "
-                "coefficient and no "
-                "fixed entropy_coef is on. Turn one on (siren_coef, say)."
-            )
+    def check(cls, args: Any) -> None:
         if args.schedule_start == args.schedule_end:
             raise ValueError(
                 f"schedule_start and schedule_end are both {args.schedule_end}, so schedule_shape has no effect."
             )
+
+    def begin(self, progress: float) -> None:
+        super().begin(progress)
+        self.state.progress = progress
 
     def factor(self) -> float:
         """The factor now."""

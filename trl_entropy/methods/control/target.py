@@ -54,7 +54,7 @@ class TargetController(Controller):
     state: TargetState
 
     @classmethod
-    def check(cls, args: Any, coefficients: tuple[str, ...]) -> None:
+    def check(cls, args: Any) -> None:
         if args.control_target is None:
             raise ValueError(
                 f"{cls.switch} needs control_target, the entropy to hold (control_target_unit says in what)."
@@ -71,14 +71,7 @@ class TargetController(Controller):
         if not args.control_min <= args.control_start <= args.control_max or args.control_min == args.control_max:
             raise ValueError(
                 f"control_min={args.control_min}, control_start={args.control_start}, "
-                f"control_max={args.control_max} are "
-                "not in this order: the bounds are crossed, or leave no room."
-            )
-        if not coefficients:
-            raise ValueError(
-                f"{cls.switch} has no coefficient to move: no method with a coefficient and no fixed "
-                "entropy_coef is on. "
-                "Turn one on (siren_coef, say)."
+                f"control_max={args.control_max} are not in this order: the bounds are crossed, or leave no room."
             )
 
     def factors(self, coefficients: tuple[str, ...]) -> dict[str, float]:
