@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(READY)  ## train plain GRPO and SIREN on the built-in task, evaluate both, draw the picture
+demo: $(READY)  ## train plain GRPO and MaxRL on the built-in task, evaluate both, draw the picture
 	$(BIN)/trl-entropy demo --output-dir runs/demo
 
 evidence: $(READY)  ## rebuild docs/evidence.md and its pictures from results/, without training
