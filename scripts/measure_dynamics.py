@@ -1,6 +1,6 @@
 """Does the covariance predict what entropy does? The theorem where it is exact, then on the built-in task.
 
-    python scripts/measure_dynamics.py          # 20 minutes on a quiet CPU core
+    python scripts/measure_dynamics.py          # a quarter of an hour on a quiet CPU core
     python scripts/measure_dynamics.py --quick  # a few steps of a model that knows nothing: does it run?
 
 Runs of strictly on-policy GRPO from the warmed-up countdown policy, which differ in the optimizer and in what is
@@ -35,17 +35,18 @@ from trl_entropy.tasks.warmup import WarmupSettings, load_or_warm_up
 TASK = TASKS["countdown"]
 FEW, SOME = 4, 64  # completions, of the 384 of a step
 BLOCK = 10  # steps
-REWARDS: dict[str, Callable[[str, str], float]] = {
-    "right": lambda prompt, completion: float(TASK.solved(prompt, completion)),
-    "wrong": lambda prompt, completion: 1.0 - TASK.solved(prompt, completion),
-    "coin": lambda prompt, completion: float(zlib.crc32(f"{prompt}{completion}".encode()) % 2),
+# (place in the batch, prompt, completion) -> reward
+REWARDS: dict[str, Callable[[int, str, str], float]] = {
+    "right": lambda place, prompt, completion: float(TASK.solved(prompt, completion)),
+    "wrong": lambda place, prompt, completion: 1.0 - TASK.solved(prompt, completion),
+    "coin": lambda place, prompt, completion: float(zlib.crc32(f"{prompt}{completion}{place}".encode()) % 2),
 }
-# name -> optimizer, learning rate, what is rewarded
+# name -> optimizer, learning rate, what is rewarded, optimizer steps
 RUNS = {
-    "SGD": ("sgd", 5e-3, "right"),
-    "Adam": ("adamw_torch", 1e-4, "right"),
-    "Adam, wrong answers rewarded": ("adamw_torch", 1e-4, "wrong"),
-    "Adam, a coin rewarded": ("adamw_torch", 1e-4, "coin"),
+    "SGD": ("sgd", 5e-3, "right", 40),
+    "Adam": ("adamw_torch", 1e-4, "right", 160),
+    "Adam, wrong answers rewarded": ("adamw_torch", 1e-4, "wrong", 40),
+    "Adam, a coin rewarded": ("adamw_torch", 1e-4, "coin", 80),
 }
 Rows = dict[str, torch.Tensor]
 
@@ -158,21 +159,23 @@ class Probe(Observer, TrainerCallback):
 
 def run(name: str, args: argparse.Namespace, output: Path) -> list[dict[str, Any]]:
     """The rows of a run, trained unless they are there."""
-    path = output / f"{name.replace(',', '').replace(' ', '_')}-{args.steps}.jsonl"
+    optimizer, rate, rewarded, steps = RUNS[name]
+    steps = min(steps, args.steps or steps)
+    path = output / f"{name.replace(',', '').replace(' ', '_')}-{steps}.jsonl"
     if path.exists():
         return [json.loads(line) for line in path.read_text().splitlines()]
-    optimizer, rate, rewarded = RUNS[name]
     settings = WarmupSettings(steps=2) if args.quick else WarmupSettings()
     start, _ = load_or_warm_up(settings, output if args.quick else None)
     tokenizer = AutoTokenizer.from_pretrained(start)
     reward = REWARDS[rewarded]
-    shared = {"learning_rate": rate, "optim": optimizer, "steps_per_generation": 1, "max_steps": args.steps}
+    shared = {"learning_rate": rate, "optim": optimizer, "steps_per_generation": 1, "max_steps": steps}
     trainer = EntropyGRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(start),
         args=EntropyGRPOConfig(
             output_dir=str(output / path.stem),
             per_device_train_batch_size=args.prompts * TRAINING["num_generations"],
             max_completion_length=TASK.longest,
+            seed=0,
             save_strategy="no",
             report_to="none",
             use_cpu=True,
@@ -181,7 +184,7 @@ def run(name: str, args: argparse.Namespace, output: Path) -> list[dict[str, Any
             disable_tqdm=True,
             **{**TRAINING, **shared},
         ),
-        reward_funcs=lambda prompts, completions, **_: [*map(reward, prompts, completions)],
+        reward_funcs=lambda prompts, completions, **_: [*map(reward, range(len(prompts)), prompts, completions)],
         train_dataset=TASK.dataset("train"),
         processing_class=tokenizer,
     )
@@ -268,19 +271,19 @@ def draw(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         logged, steps = column(rows, "entropy_before/all"), np.arange(len(rows))
         right.plot(steps, logged, color="0.7", lw=1, label="entropy of the batch")
         for key, style, label in (
-            ("entropy_change/all", "--", "sum of changes, tokens trained on"),
-            ("other_change", "-", "sum of changes, other prompts"),
+            ("entropy_change/all", "--", "changes summed, tokens trained on"),
+            ("other_change", "-", "changes summed, other prompts"),
         ):
             way = np.concatenate([[0.0], column(rows, key).cumsum()[:-1]])
-            right.plot(steps, logged[:BLOCK].mean() + way, style, lw=1.5, label=label)
-        right.set(xlabel="step", ylabel="entropy, nats", title="right answers rewarded")
+            right.plot(steps, logged[:BLOCK].mean() + way - way[:BLOCK].mean(), style, lw=1.5, label=label)
+        right.set(xlabel="step", ylabel="entropy, nats", ylim=(0, None), title="right answers rewarded")
         right.legend(fontsize=7)
         figure.savefig(path, dpi=100)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=80, help="optimizer steps of a run, at least 4")
+    parser.add_argument("--steps", type=int, help="at most so many optimizer steps a run, at least 4")
     parser.add_argument("--prompts", type=int, default=24, help="prompts a step, 16 completions each")
     parser.add_argument("--only", choices=RUNS, help="train this run and report nothing")
     parser.add_argument("--output", type=Path, help="the rows' folder; by default runs/dynamics")
@@ -290,7 +293,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.quick:
         args.steps, args.prompts = 4, 4
-    if args.steps < 4:
+    if args.steps is not None and args.steps < 4:
         parser.error(f"--steps {args.steps}: give at least 4, so that there is something to correlate")
     output = args.output or Path("runs/dynamics-quick" if args.quick else "runs/dynamics")
     output.mkdir(parents=True, exist_ok=True)
