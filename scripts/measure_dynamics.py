@@ -41,12 +41,12 @@ REWARDS: dict[str, Callable[[int, str, str], float]] = {
     "wrong": lambda place, prompt, completion: 1.0 - TASK.solved(prompt, completion),
     "coin": lambda place, prompt, completion: float(zlib.crc32(f"{prompt}{completion}{place}".encode()) % 2),
 }
-# name -> optimizer, learning rate, what is rewarded, optimizer steps
+# name -> optimizer, learning rate, what is rewarded, optimizer steps, seed
 RUNS = {
-    "SGD": ("sgd", 5e-3, "right", 40),
-    "Adam": ("adamw_torch", 1e-4, "right", 160),
-    "Adam, wrong answers rewarded": ("adamw_torch", 1e-4, "wrong", 40),
-    "Adam, a coin rewarded": ("adamw_torch", 1e-4, "coin", 80),
+    "SGD": ("sgd", 5e-3, "right", 40, 0),
+    "Adam": ("adamw_torch", 1e-4, "right", 160, 0),
+    "Adam, wrong answers rewarded": ("adamw_torch", 1e-4, "wrong", 80, 42),
+    "Adam, a coin rewarded": ("adamw_torch", 1e-4, "coin", 80, 0),
 }
 Rows = dict[str, torch.Tensor]
 
@@ -159,7 +159,7 @@ class Probe(Observer, TrainerCallback):
 
 def run(name: str, args: argparse.Namespace, output: Path) -> list[dict[str, Any]]:
     """The rows of a run, trained unless they are there."""
-    optimizer, rate, rewarded, steps = RUNS[name]
+    optimizer, rate, rewarded, steps, seed = RUNS[name]
     steps = min(steps, args.steps or steps)
     path = output / f"{name.replace(',', '').replace(' ', '_')}-{steps}.jsonl"
     if path.exists():
@@ -175,7 +175,7 @@ def run(name: str, args: argparse.Namespace, output: Path) -> list[dict[str, Any
             output_dir=str(output / path.stem),
             per_device_train_batch_size=args.prompts * TRAINING["num_generations"],
             max_completion_length=TASK.longest,
-            seed=0,
+            seed=seed,
             save_strategy="no",
             report_to="none",
             use_cpu=True,
@@ -203,6 +203,8 @@ def column(rows: list[dict[str, Any]], key: str) -> np.ndarray:
 
 
 def equal_signs(predicted: np.ndarray, change: np.ndarray) -> str:
+    """Share of the steps with equal signs. Where every prompt's rewards are equal, 0 is predicted: left out."""
+    predicted, change = predicted[predicted != 0], change[predicted != 0]
     return f"{np.mean(np.sign(predicted) == np.sign(change)):.0%}".replace("%", " %")
 
 
@@ -223,6 +225,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, str]:
     response, first, now = -column(rows, "response"), column(rows, "first_order"), change["all"]
     return {
         "steps": f"{len(rows)}",
+        "covariance 0, as no prompt has unequal rewards": f"{np.mean(state['all'] == 0):.0%}".replace("%", " %"),
         "covariance positive": equal_signs(-state["all"], np.ones(len(rows))),
         "entropy fell": equal_signs(now, -np.ones(len(rows))),
         "equal signs, all completions": equal_signs(state["all"], now),
