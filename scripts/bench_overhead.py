@@ -41,7 +41,7 @@ BOUND = 0.02
 WATCHING, MAP, DYNAMICS, LOG, LAW, FIGURES = (
     "entropy figures, which the token map turns on",
     "token map, 4 completions",
-    "dynamics, 2 completions",
+    "dynamics, 64 completions",
     "`RunLogCallback`",
     "`EntropyLawCallback`",
     "`PictureCallback`, three pictures to TensorBoard",

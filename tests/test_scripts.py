@@ -16,7 +16,8 @@ RUNS = {
     "bench_head.py": (["--quick", "--threads", "1"], "runs/bench/benchmarks.md", "| fused nucleus head |"),
     "bench_step.py": (["--quick", "--threads", "1"], "runs/bench/benchmarks.md", "| loss step | time, s |"),
     "bench_error.py": (["--quick", "--threads", "1"], "runs/bench/benchmarks.md", "| gradient of entropy by weight |"),
-    "bench_overhead.py": (["--quick", "--threads", "1"], "runs/bench/law.md", "| dynamics, 2 completions |"),
+    "bench_overhead.py": (["--quick", "--threads", "1"], "runs/bench/law.md", "| dynamics, 64 completions |"),
+    "measure_dynamics.py": (["--quick"], "runs/bench/law.md", "| covariance positive |"),
     "long_run.py": (["--quick"], "outputs/long_run/result.json", "| process | steps |"),
     "scaling_table.py": ([], None, "| 1024 | kl_cov, ratio 0.0002 |"),
 }

@@ -2,13 +2,16 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from trl_entropy.callbacks.dynamics_watch import EntropyDynamicsCallback, compare, evaluating, forward_of
-from trl_entropy.functional.dynamics import dynamics_terms, entropy_drivers, state_covariance
+from trl_entropy.callbacks.dynamics_watch import EntropyDynamicsCallback, evaluating, forward_of
+from trl_entropy.functional import token_covariance
+from trl_entropy.functional.dynamics import dynamics_means, dynamics_sums, state_covariance
+from trl_entropy.functional.selection import Scope
 
 from ..conftest import poison, tiny_model, tiny_tokenizer, vowel_reward
 
@@ -17,73 +20,76 @@ LOGPS = torch.tensor([[-0.05, -3.0, -8.0], [-0.5, -1.0, -2.0]])
 ENTROPY = torch.tensor([[0.2, 1.5, 1.0], [0.6, 1.0, 1.2]])
 ADVANTAGES = torch.tensor([1.0, -1.0])
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])
+CHANGE = torch.tensor([[-0.01, 0.02, 0.03], [0.0, -0.05, 7.0]])
 
 
-def test_state_covariance_by_hand_and_blind_to_padding():
+def test_means_by_hand_and_blind_to_padding():
     expected = torch.tensor([[0.15, -1.5, -7.0], [-0.1, 0.0, 0.0]])
     for pad in (math.nan, 1e9):
-        args = (poison(LOGPS, MASK, pad), poison(ENTROPY, MASK, pad), ADVANTAGES, MASK)
-        torch.testing.assert_close(state_covariance(*args), expected)
-        terms = dynamics_terms(*args)
-        assert terms["state_covariance"].item() == pytest.approx(expected.sum().item() / 5)
-        assert math.isfinite(terms["covariance"].item())
+        logps, entropy, after = (poison(v, MASK, pad) for v in (LOGPS, ENTROPY, ENTROPY + CHANGE))
+        torch.testing.assert_close(state_covariance(logps, entropy, ADVANTAGES, MASK), expected)
+        found = dynamics_means(dynamics_sums(logps, entropy, ADVANTAGES, after, MASK))
+        assert found["state_covariance"] == pytest.approx(expected.sum().item() / 5)
+        # sum logp -12.55, sum A 1, sum logp A -11.05 + 1.5 = -9.55
+        assert found["covariance"] == pytest.approx(-9.55 / 5 + 12.55 / 25)
+        assert found["entropy_before"] == pytest.approx(4.3 / 5)
+        assert found["entropy_change"] == pytest.approx(-0.01 / 5, rel=1e-4)
+        assert found["tokens"] == 5
 
 
-def test_state_covariance_estimates_the_theorems_term_without_bias():
-    """The mean over actions drawn from pi is Cov(log pi, A) in that state, for any centring of A."""
-    policy = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
-    advantage = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 3.0
-    logp = policy.log()
-    entropy = -(policy * logp).sum()
-    exact = (policy * logp * advantage).sum() - (policy * logp).sum() * (policy * advantage).sum()
-    terms = state_covariance(logp[None], entropy.expand(1, 3), advantage[None], torch.ones(1, 3))
-    torch.testing.assert_close((policy * terms[0]).sum(), exact)
+def test_the_covariance_is_the_mean_of_what_the_methods_select_by():
+    found = dynamics_means(dynamics_sums(LOGPS, ENTROPY, ADVANTAGES, ENTROPY, MASK))
+    assert found["covariance"] == pytest.approx(token_covariance(LOGPS, ADVANTAGES, MASK).sum().item() / 5)
 
 
-def test_the_state_covariance_is_the_slope_of_entropy_along_the_policy_gradient():
-    """One small natural-gradient step, `z += eta * A`: Delta H = -eta * Cov(log pi, A)."""
-    logits = torch.tensor([0.3, -0.4, 1.1], dtype=torch.float64)
-    advantage = torch.tensor([0.5, -1.0, 0.2], dtype=torch.float64)
-
-    def entropy_of(z):
-        return -(z.softmax(0) * z.log_softmax(0)).sum()
-
-    eta = 1e-6
-    realised = (entropy_of(logits + eta * advantage) - entropy_of(logits)) / eta
-    policy, logp = logits.softmax(0), logits.log_softmax(0)
-    terms = state_covariance(logp[None], entropy_of(logits).expand(1, 3), advantage[None], torch.ones(1, 3))
-    torch.testing.assert_close(realised, -(policy * terms[0]).sum(), rtol=1e-4, atol=1e-8)
-
-
-def test_drivers_by_hand():
-    change = torch.tensor([[-0.01, 0.02, 0.03], [0.0, -0.05, torch.nan]])
-    table = entropy_drivers(LOGPS, ADVANTAGES, change, MASK)
-    assert table.shape == (2, 6, 3)
-    # logps -0.05, -3, -8 (positive) lie in bins 5, 2, 0; -0.5 and -1.0 (negative) in bins 4 and 3
-    assert table[0, :, 0].tolist() == pytest.approx([0.2, 0, 0.2, 0, 0, 0.2])
-    assert table[1, :, 0].tolist() == pytest.approx([0, 0, 0, 0.2, 0.2, 0])
-    assert table[0, 0, 2].item() == pytest.approx(0.03 / 5)
-    assert table[1, 3, 2].item() == pytest.approx(-0.05 / 5)
-    terms = dynamics_terms(LOGPS, ENTROPY, ADVANTAGES, MASK)
-    assert table[..., 1].sum().item() == pytest.approx(terms["covariance"].item(), rel=1e-5)
-    assert table[..., 2].sum().item() == pytest.approx(-0.01 / 5)
+def test_sums_add_up_over_micro_batches():
+    whole = dynamics_sums(LOGPS, ENTROPY, ADVANTAGES, ENTROPY + CHANGE, MASK)
+    parts = [
+        dynamics_sums(*(v[i : i + 1] for v in (LOGPS, ENTROPY, ADVANTAGES, ENTROPY + CHANGE, MASK))) for i in (0, 1)
+    ]
+    torch.testing.assert_close(parts[0] + parts[1], whole)
 
 
 def test_nothing_counted_gives_zeros():
-    none = torch.zeros_like(MASK)
-    assert dynamics_terms(LOGPS, ENTROPY, ADVANTAGES, none)["covariance"] == 0
-    assert entropy_drivers(LOGPS, ADVANTAGES, LOGPS, none).abs().sum() == 0
+    found = dynamics_means(dynamics_sums(LOGPS, ENTROPY, ADVANTAGES, ENTROPY, torch.zeros_like(MASK)))
+    assert set(found.values()) == {0}
 
 
-def test_one_line_by_hand():
-    rows = {"completion_mask": MASK, "advantages": ADVANTAGES}
-    figures = compare(rows, (LOGPS, ENTROPY), ENTROPY - 0.1)
-    assert figures["tokens"] == 5
-    assert figures["entropy_before"] == pytest.approx(4.3 / 5)
-    assert figures["entropy_change"] == pytest.approx(-0.1)
-    assert figures["drivers"][0]["logp"] == [None, -6.91]
-    assert sum(d["change"] for d in figures["drivers"]) == pytest.approx(-0.1)
-    json.dumps(figures, allow_nan=False)
+def update(callback: EntropyDynamicsCallback, step: int, micro_batches: list[dict]) -> None:
+    """One optimizer step, as the trainer goes through it."""
+    state = SimpleNamespace(global_step=step - 1, is_world_process_zero=True)
+    for inputs in micro_batches:
+        callback.before_loss(step, inputs)
+    callback.on_pre_optimizer_step(None, state, None)
+    callback.on_optimizer_step(None, state, None)
+
+
+def test_completions_come_from_all_micro_batches_of_a_step_until_there_are_enough(tmp_path):
+    """Three micro-batches of two completions, five wanted; a second process of the same numbers doubles the tokens."""
+    seen, logged = [], []
+
+    def measure(rows):
+        seen.append(len(rows["advantages"]))
+        moved = CHANGE if len(seen) > 3 else 0
+        return LOGPS[: seen[-1]], (ENTROPY + moved)[: seen[-1]]
+
+    class Two(Scope):
+        def sum(self, values):
+            return 2 * values
+
+    callback = EntropyDynamicsCallback(measure, tmp_path, logged.append, every=2, completions=5, scope=Two())
+    inputs = dict.fromkeys(("prompt_ids", "prompt_mask", "completion_ids"), torch.ones(2, 3))
+    inputs |= {"completion_mask": MASK, "advantages": ADVANTAGES}
+    update(callback, 2, [inputs] * 3)
+    assert seen == [2, 2, 1, 2, 2, 1]
+    (line,) = [json.loads(line) for line in callback.path.read_text().splitlines()]
+    assert (line["step"], line["tokens"]) == (2, 2 * (5 + 5 + 3))
+    assert line["entropy_change"] == pytest.approx((2 * -0.01 + 0.04) / 13, rel=1e-4)
+    assert logged == [{f"dynamics/{key}": line[key] for key in ("covariance", "state_covariance", "entropy_change")}]
+    update(callback, 3, [inputs])  # not due
+    assert len(seen) == 6
+    update(callback, 4, [{**inputs, "tool_mask": torch.tensor([[1, 0, 0], [1, 1, 0]])}])
+    assert json.loads(callback.path.read_text().splitlines()[1])["tokens"] == 2 * 3  # what a tool wrote does not count
 
 
 def test_eval_mode_is_undone_module_by_module():

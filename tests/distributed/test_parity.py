@@ -9,7 +9,13 @@ from .workers import fixed_completions
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(300)]
 
 METHODS = {
-    "siren": {"siren_coef": 0.5, "siren_anchor": 0.6, "siren_quantile": 0.5},
+    "siren": {
+        "siren_coef": 0.5,
+        "siren_anchor": 0.6,
+        "siren_quantile": 0.5,
+        "log_entropy_dynamics": True,
+        "log_entropy_dynamics_steps": 1,
+    },
     "clip_cov": {"clip_cov_ratio": 0.1, "clip_cov_low": 0.02, "clip_cov_high": 5.0, "num_iterations": 2},
     "kl_cov": {"kl_cov_ratio": 0.1, "kl_cov_coef": 0.2, "num_iterations": 2},
     "siren+kl_cov": {
@@ -92,6 +98,7 @@ def test_the_methods_act(results):
     for method in ("clip_cov", "kl_cov", "siren+kl_cov"):
         assert all(by_method[method]["selections"]), method
     assert by_method["siren"]["figures"][1]["siren/penalty"] > 0.01
+    assert all(abs(step["dynamics/entropy_change"]) > 1e-4 for step in by_method["siren"]["figures"])
     plain = by_method["clip_cov"]["gradients"][1]
     for method in ("siren", "kl_cov"):
         acted = by_method[method]["gradients"][1]

@@ -122,7 +122,8 @@ def make_trainer(payload: dict[str, Any], trainer_class=FixedTrainer, reward=vow
 def figures(trainer) -> list[dict[str, float]]:
     """What was logged in each step and must not depend on the split: not the times, nor quantiles of micro-batches."""
     keep = {metric.key for method in METHODS for metric in method.metrics}
-    keep = (*keep, "advantage/", "entropy/positive", "entropy/negative", "reward", "loss", "completions/mean_length")
+    keep = (*keep, "advantage/", "entropy/positive", "entropy/negative", "dynamics/", "reward", "loss")
+    keep = (*keep, "completions/mean_length")
     return [
         {k: v for k, v in entry.items() if k.startswith(keep)}
         for entry in trainer.state.log_history
