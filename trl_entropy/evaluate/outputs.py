@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import paired_ratio_test, paired_test
+from .intervals import paired_test
 from .models import short_names
 from .run import Evaluation
 from .scores import mean_over_seeds, means, summary, weights
@@ -92,11 +92,9 @@ def comparisons(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             if name.startswith(("avg@", "pass@", "mg-pass@", "maj@")) or name in ("distinct_correct", "entropy"):
                 if np.isnan(values).any() or np.isnan(baseline[name]).any():
                     continue
-                scales = weights(name, baseline), weights(name, figures)
-                if scales[0] is None or scales[1] is None:
-                    test = paired_test(baseline[name], values)
-                else:
-                    test = paired_ratio_test(baseline[name], values, scales[0], scales[1])
+                w_baseline, w_model = weights(name, baseline), weights(name, figures)
+                scales = None if w_baseline is None or w_model is None else (w_baseline, w_model)
+                test = paired_test(baseline[name], values, weights=scales)
                 rows.append({"model": model, "baseline": baseline_model, "benchmark": benchmark, "figure": name})
                 rows[-1] |= {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p_value}
     return rows
@@ -170,10 +168,3 @@ def law_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         seeds = [e.seed for e in group]
         rows.append({**row, "source": "eval", "model": model, "benchmark": benchmark, "seeds": seeds})
     return rows
-
-
-def append_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows to a JSONL file."""
-    with path.open("a", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row) + "\n")

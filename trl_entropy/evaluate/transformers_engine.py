@@ -23,11 +23,8 @@ from .sampling import Completion, Prompt, Sampling
 class TransformersEngine:
     """Generates with a model that lies in this process.
 
-    Args:
-        model: a causal language model. Its mode (train, eval) and its gradient checkpointing are restored after use.
-        tokenizer: its tokenizer. A chat template, if it has one, is applied unless `chat` says otherwise.
-        chat: `"auto"`, `"always"` or `"never"`.
-        system_prompt: a system message, only with a chat template.
+    The model's mode (train, eval) and its gradient checkpointing are restored after use. The tokenizer's chat
+    template, if it has one, is applied unless `chat` is `"never"`; a system prompt needs one.
 
     Raises:
         ValueError: for `chat="always"`, or a system prompt, with a tokenizer that has no chat template.
@@ -244,17 +241,8 @@ def check_chat(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str
 def load_tokenizer(model: str, revision: str | None, adapter: Any) -> PreTrainedTokenizerBase:
     """A model's tokenizer, at its revision; an adapter's own, or its base model's where it has none."""
     from transformers import AutoTokenizer
-    from transformers.utils import cached_file
 
-    own = adapter is None
-    if adapter is not None:
-        file = "tokenizer_config.json"
-        local = Path(model).is_dir()
-        own = (
-            (Path(model) / file).is_file()
-            if local
-            else bool(cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False))
-        )
+    own = adapter is None or _holds(model, "tokenizer_config.json", revision)
     name, revision = (model, revision) if own else (adapter.base_model_name_or_path, adapter.revision)
     return AutoTokenizer.from_pretrained(name, revision=revision)
 
@@ -287,11 +275,13 @@ def adapter_base(model: str, revision: str | None = None) -> str | None:
 def adapter_config(model: str, revision: str | None = None) -> Any:
     """The configuration of a PEFT adapter, None if `model` is a whole model."""
     from peft import PeftConfig
+
+    whole = (Path(model) / "config.json").is_file() or not _holds(model, "adapter_config.json", revision)
+    return None if whole else PeftConfig.from_pretrained(model, revision=revision)
+
+
+def _holds(model: str, file: str, revision: str | None) -> bool:
+    """Whether a folder or a repository of the Hub has a file."""
     from transformers.utils import cached_file
 
-    if Path(model).is_dir():
-        if not (Path(model) / "adapter_config.json").is_file() or (Path(model) / "config.json").is_file():
-            return None
-    elif not cached_file(model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False):
-        return None
-    return PeftConfig.from_pretrained(model, revision=revision)
+    return bool(cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False))

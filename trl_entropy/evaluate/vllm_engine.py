@@ -8,9 +8,6 @@ from .sampling import Completion, Prompt, Sampling
 from .transformers_engine import adapter_config, check_chat, encode, load_tokenizer, uses_chat_template
 
 
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as max_lora_rank
-
-
 def vllm_is_usable() -> bool:
     """Whether vLLM is installed and a CUDA device is there."""
     if importlib.util.find_spec("vllm") is None:
@@ -27,10 +24,7 @@ class VLLMEngine:
     of the sampled tokens, because vLLM does not return whole distributions. Pooled over all tokens the estimate is
     consistent; a ratio of two sums, it is not exactly unbiased.
 
-    Args:
-        model: a hub id, a local path or a LoRA adapter.
-        chat, system_prompt: as in `TransformersEngine`.
-        dtype, revision, tensor_parallel_size, gpu_memory_utilization: handed to `vllm.LLM`.
+    Takes a hub id, a local path or a LoRA adapter; `chat` and `system_prompt` as `TransformersEngine` does.
     """
 
     name = "vllm"
@@ -95,16 +89,9 @@ class VLLMEngine:
 
 
 def lora_rank(adapter: Any) -> int:
-    """The `max_lora_rank` for an adapter: its largest rank, up to the next that vLLM takes.
-
-    Raises:
-        ValueError: for a rank above 512.
-    """
+    """The `max_lora_rank` for an adapter: its largest rank, up to the next power of two from 8 on."""
     rank = max([adapter.r, *(getattr(adapter, "rank_pattern", None) or {}).values()])
-    fitting = [allowed for allowed in _RANKS if allowed >= rank]
-    if not fitting:
-        raise ValueError(f"The adapter has rank {rank}; vLLM takes up to {_RANKS[-1]}. Use --engine transformers.")
-    return fitting[0]
+    return max(8, 1 << (rank - 1).bit_length())
 
 
 def _completion(output: Any) -> Completion:

@@ -44,12 +44,9 @@ class SaveError(TrlEntropyError, OSError):
 
 
 def seal(folder: str | os.PathLike, run: RunId | None = None, **facts: Any) -> None:
-    """Record size (bytes) and checksum of everything in `folder`. To be called when all processes have written.
+    """Record size (bytes) and checksum of everything in `folder`, the run that saved it, and other facts, plain data.
 
-    Args:
-        folder: the checkpoint.
-        run: the run that saved it.
-        facts: what else to keep; plain data.
+    To be called when all processes have written.
     """
     folder = Path(folder)
     files = {
@@ -92,11 +89,7 @@ def flaw(folder: str | os.PathLike, contents: bool = True) -> str | None:
 
     A sealed one must hold every file, at its size and with its checksum. One without a seal passes when another
     program made it, which shows in its lack of an entropy state: then its trainer state, which `Trainer` writes last,
-    must be readable.
-
-    Args:
-        folder: the checkpoint.
-        contents: whether to read every file for its checksum, or to look at names and sizes only.
+    must be readable. Without `contents` names and sizes are looked at, and no checksum.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -127,14 +120,10 @@ def flaw(folder: str | os.PathLike, contents: bool = True) -> str | None:
 
 
 def newest_complete(run: str | os.PathLike, contents: bool = True) -> tuple[str | None, dict[str, str]]:
-    """The complete checkpoint of highest step of the run that owns the folder `run`, and what is wrong with others.
+    """The complete checkpoint of highest step of the run that owns the folder `run`, `None` where there is none.
 
-    Args:
-        run: a run's folder. Where nobody left a name as its owner, every checkpoint in it counts.
-        contents: as in [`flaw`].
-
-    Returns:
-        The checkpoint, and by path why one of a higher step is passed over: its flaw, or that another run saved it.
+    Beside it, by path, why one of a higher step is passed over: its [`flaw`], or that another run saved it. Where
+    nobody left a name as the folder's owner, every checkpoint in it counts.
     """
     owner = owner_of(run)
     flaws: dict[str, str] = {}
@@ -201,13 +190,8 @@ def make_way(folder: str | os.PathLike, run: RunId) -> Path | None:
 def rotate(run_folder: str | os.PathLike, run: RunId, limit: int | None, keep: tuple[str | None, ...]) -> None:
     """Delete `run`'s own checkpoints of lowest step, until `limit` are left; half-written ones go first.
 
-    By step, whatever the clock says. Other runs' checkpoints neither count nor are deleted.
-
-    Args:
-        run_folder: the folder.
-        run: the run.
-        limit: `save_total_limit`; `None` or 0 keeps all.
-        keep: what is never deleted: the checkpoint just sealed, and the best.
+    By step, whatever the clock says; without a limit all are kept. Other runs' checkpoints neither count nor are
+    deleted. What to `keep` never is: the checkpoint just sealed, and the best.
     """
     if not limit or limit < 0:
         return

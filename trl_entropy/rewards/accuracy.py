@@ -44,11 +44,7 @@ class MathReward:
     """
 
     def __init__(
-        self,
-        timeout: float = 3.0,
-        memory_mb: int = 1024,
-        workers: int | None = None,
-        require_box: bool = False,
+        self, timeout: float = 3.0, memory_mb: int = 1024, workers: int | None = None, require_box: bool = False
     ):
         self.__name__ = "math_reward"  # TRL names a reward's metrics by this
         self.pool = GradingPool(timeout, memory_mb, workers)
