@@ -16,18 +16,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .preflight import check_template, loading
+from .asking import Asking
+from .preflight import loading
 from .sampling import Completion, Prompt, Sampling
 
 
-class TransformersEngine:
+class TransformersEngine(Asking):
     """Generates with a model that lies in this process.
 
-    The model's mode (train, eval) and its gradient checkpointing are restored after use. The tokenizer's chat
-    template, if it has one, is applied unless `chat` is `"never"`; a system prompt needs one.
-
-    Raises:
-        ValueError: for `chat="always"`, or a system prompt, with a tokenizer that has no chat template.
+    The model's mode (train, eval) and its gradient checkpointing are restored after use. `chat`, which is `"auto"`,
+    `"always"` or `"never"`, and the system prompt are as in [`Asking`].
     """
 
     name = "transformers"
@@ -39,22 +37,16 @@ class TransformersEngine:
         chat: str = "auto",
         system_prompt: str | None = None,
     ):
-        self.model, self.tokenizer, self.system_prompt = model, tokenizer, system_prompt
-        self.templated = uses_chat_template(tokenizer, chat, system_prompt)
+        super().__init__(tokenizer, chat, system_prompt)
+        self.model = model
         self.ends = end_tokens(model, tokenizer)
         pad: Any = tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else self.ends[0]
 
-    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        return [len(ids) for ids in self._encode(prompts)]
-
-    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        return encode(self.tokenizer, prompts, self.templated, self.system_prompt)
-
     @torch.no_grad()
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt. The batch is seeded by its first row's seed."""
-        rows = self._encode(prompts)
+        rows = self.encode(prompts)
         width, device = max(map(len, rows)), self.model.device
         ids = torch.tensor([[self.pad] * (width - len(row)) + row for row in rows], device=device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
@@ -161,36 +153,6 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
             module.training = training
 
 
-def uses_chat_template(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str | None) -> bool:
-    """Whether prompts become chat messages; an error where that is asked of a tokenizer without a template."""
-    has = bool(getattr(tokenizer, "chat_template", None))
-    if not has and (chat == "always" or system_prompt is not None):
-        raise ValueError("A chat template or system prompt is asked for, but the tokenizer has no chat template.")
-    return has and chat != "never"
-
-
-def encode(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], templated: bool, system_prompt: str | None
-) -> list[list[int]]:
-    """Token ids of each prompt: a chat, or a text that becomes one, through the chat template; else the text."""
-    chats = [templated or not isinstance(prompt, str) for prompt in prompts]
-    texts = [render(tokenizer, p, system_prompt) if chat else p for p, chat in zip(prompts, chats, strict=True)]
-    # A chat template writes its own special tokens
-    return tokenizer(texts, add_special_tokens=not all(chats))["input_ids"]  # type: ignore[return-value,arg-type]
-
-
-def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, system_prompt: str | None) -> str:
-    """A prompt as the text of a chat that waits for the assistant."""
-    messages = as_chat(prompt, system_prompt)
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
-def as_chat(prompt: Prompt, system_prompt: str | None) -> list[dict[str, Any]]:
-    """A prompt as messages, the system's first, if there is one."""
-    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    return asked if system_prompt is None else [{"role": "system", "content": system_prompt}, *asked]
-
-
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids that end a completion: those of the generation config (chat models have several) and the tokenizer's."""
     configured = getattr(model.generation_config, "eos_token_id", None)
@@ -219,7 +181,7 @@ def load_transformers(
     with loading(model):
         adapter = adapter_config(model, revision)
         tokenizer = load_tokenizer(model, revision, adapter)
-    check_chat(tokenizer, chat, system_prompt)
+    Asking(tokenizer, chat, system_prompt)
     with loading(model):
         if adapter is None:
             loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, revision=revision)
@@ -230,12 +192,6 @@ def load_transformers(
             loaded = _merged(loaded, model, revision, len(tokenizer))
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return TransformersEngine(loaded.to(place).eval(), tokenizer, chat, system_prompt)  # type: ignore[arg-type]
-
-
-def check_chat(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str | None) -> None:
-    """Raise `ValueError` unless the tokenizer can ask as it is told to."""
-    if uses_chat_template(tokenizer, chat, system_prompt):
-        check_template(tokenizer, as_chat("1 + 1", system_prompt))
 
 
 def load_tokenizer(model: str, revision: str | None, adapter: Any) -> PreTrainedTokenizerBase:
