@@ -66,11 +66,8 @@ def unseal(folder: str | os.PathLike, run: RunId | None = None) -> None:
 
 def sealed_facts(folder: str | os.PathLike) -> dict[str, Any]:
     """What the seal says beside the files; empty where there is none that can be read, or it is not finished."""
-    try:
-        content = json.loads((Path(folder) / SEAL).read_text(encoding="utf-8"))
-        return {key: value for key, value in content.items() if key != "files"} if content["files"] else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    content = _seal_of(folder)
+    return {key: value for key, value in content.items() if key != "files"} if content.get("files") else {}
 
 
 @contextmanager
@@ -141,10 +138,15 @@ def newest_complete(run: str | os.PathLike, contents: bool = True) -> tuple[str 
 
 def run_that_saved(folder: str | os.PathLike) -> RunId:
     """The run that began to save a checkpoint; one without an id for what is not sealed by ours."""
+    return run_of(_seal_of(folder).get("run"))
+
+
+def _seal_of(folder: str | os.PathLike) -> dict[str, Any]:
     try:
-        return run_of(json.loads((Path(folder) / SEAL).read_text(encoding="utf-8")).get("run"))
-    except (OSError, ValueError, AttributeError):
-        return RunId()
+        content = json.loads((Path(folder) / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def goes_on_as(folder: str | os.PathLike, run_folder: str | os.PathLike) -> RunId | None:
