@@ -43,7 +43,5 @@ class Asking:
 
     def _as_chat(self, prompt: Prompt) -> list[dict[str, Any]]:
         asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        return [
-            *([{"role": "system", "content": self.system_prompt}] if self.system_prompt is not None else []),
-            *asked,
-        ]
+        system = [] if self.system_prompt is None else [{"role": "system", "content": self.system_prompt}]
+        return [*system, *asked]
