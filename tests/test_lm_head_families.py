@@ -14,7 +14,7 @@ from trl.trainer.utils import add_fused_lm_head
 from trl_entropy.functional import nucleus_entropy
 from trl_entropy.functional.head.dense import dense_log_probs
 from trl_entropy.functional.head.sets import DropShare, MinP
-from trl_entropy.lm_head import add_head, add_nucleus_entropy
+from trl_entropy.lm_head import add_head
 
 
 VOCAB = 150
@@ -98,7 +98,7 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor],
 def test_equals_trls_head(family, valid):
     model = make(family)
     add_fused_lm_head(model, **HEAD_OF)
-    head = add_nucleus_entropy(model, 0.8)
+    head = add_head(model, 0.8)
     inputs = batch(valid)
     stock = forward(model, inputs)
     theirs = gradients(model, stock, stock.entropy)
@@ -120,7 +120,7 @@ def test_nucleus_entropy_is_that_of_the_models_logits(family):
     """The channel that TRL does not have, against the model's own full logits, value and gradient."""
     model = make(family)
     add_fused_lm_head(model, **HEAD_OF)
-    head = add_nucleus_entropy(model, 0.8)
+    head = add_head(model, 0.8)
     inputs = batch()
     with head.measuring():
         measured = forward(model, inputs)
@@ -147,7 +147,7 @@ def test_nucleus_entropy_is_that_of_the_models_logits(family):
 def test_equals_trls_head_under_autocast(family, fp32_head):
     model = make(family)
     add_fused_lm_head(model, cast_lm_head_to_fp32=fp32_head, **HEAD_OF)
-    head = add_nucleus_entropy(model, 0.8)
+    head = add_head(model, 0.8)
     inputs = batch()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         stock = forward(model, inputs)
@@ -167,7 +167,7 @@ def test_equals_trls_head_with_lora(family):
     """A frozen head gets no gradient; the adapters get TRL's."""
     base = make(family)
     add_fused_lm_head(base, **HEAD_OF)
-    head = add_nucleus_entropy(base, 0.8)
+    head = add_head(base, 0.8)
     torch.manual_seed(2)
     model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
     inputs = batch()
@@ -186,7 +186,7 @@ def test_labels_that_are_already_shifted(family):
     """As context and sequence parallelism pass them: every position is scored, none is dropped."""
     model = make(family)
     add_fused_lm_head(model, **HEAD_OF)
-    head = add_nucleus_entropy(model, 0.8)
+    head = add_head(model, 0.8)
     inputs = batch()
     inputs["shift_labels"] = inputs.pop("labels")
     stock = forward(model, inputs)
@@ -200,7 +200,7 @@ def test_labels_that_are_already_shifted(family):
 def test_a_model_in_bfloat16():
     model = make("qwen3").bfloat16()
     add_fused_lm_head(model, **HEAD_OF)
-    head = add_nucleus_entropy(model, 0.8)
+    head = add_head(model, 0.8)
     stock = forward(model, batch())
     with head.measuring():
         measured = forward(model, batch())

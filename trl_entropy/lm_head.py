@@ -158,17 +158,11 @@ def add_head(
     return head
 
 
-def add_nucleus_entropy(model: PreTrainedModel, top_p: float, nucleus: Nucleus = "inclusive") -> HeadHandle:
-    """[`add_head`] for nucleus entropy and size alone."""
-    return add_head(model, top_p, nucleus)
-
-
 def head_for(model: Any, requests: Iterable[Mapping[str, Any]]) -> HeadHandle | None:
     """The head that measures what several methods ask for; None where they ask for nothing.
 
-    Args:
-        model: as in [`add_head`], or a PEFT model around it.
-        requests: each `top_p` and `nucleus`, `top_two`, or sets of words by name.
+    The model is as in [`add_head`], or a PEFT model around it. A request is `top_p` and `nucleus`, `top_two`, or sets
+    of words by name.
 
     Raises:
         ValueError: for two requests that contradict each other.

@@ -25,11 +25,7 @@ class Metric:
 # Logged by every run: the gradient's two masses (FADE, arXiv 2607.01490), of the advantages a generation begins with
 MASS_TABLE = (
     Metric("advantage/positive_mass", "advantage", "sum of the positive advantages of tokens / tokens"),
-    Metric(
-        "advantage/negative_mass",
-        "advantage",
-        "minus the sum of the negative advantages of tokens / tokens",
-    ),
+    Metric("advantage/negative_mass", "advantage", "minus the sum of the negative advantages of tokens / tokens"),
     Metric("advantage/prompts_with_gradient", "share", "prompts with an advantage that is not 0 / prompts"),
 )
 

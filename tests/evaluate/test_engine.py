@@ -192,8 +192,7 @@ def test_damaged_stores_are_named_or_drawn_again(engine, tmp_path, caplog):
     whole = draw(engine, PROBLEMS, SAMPLING, 3, SampleStore(tmp_path, {"seed": 3}))
     path, settings = tmp_path / "samples.jsonl", tmp_path / "eval_settings.json"
     lines = path.read_text().splitlines()
-    foreign = '{"problem": 1, "sample": 0, "text": 1, "tokens": 2, "truncated": true, "entropy": null}'
-    damaged = [*lines[:2], '{"problem": 0}', "nonsense", foreign, *lines[5:]]
+    damaged = [*lines[:2], '{"problem": 0}', "nonsense", "[1]", *lines[5:]]
     path.write_bytes("\n".join(damaged).encode() + b"\n\xff\n")
     again = SampleStore(tmp_path, {"seed": 3})
     assert len(again.samples) == len(lines) - 3

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from trl_entropy.evaluate import bootstrap_interval, distinct_correct, intervals, maj_at_k, paired_test, pass_at_k
-from trl_entropy.evaluate.intervals import paired_ratio_test
 
 
 def brute_pass(n, c, k):
@@ -168,12 +167,12 @@ def test_a_ratio_is_resampled_as_a_ratio():
 
 def test_a_test_of_ratios_equals_enumeration_and_with_equal_weights_the_paired_test():
     a, b = np.array([0.1, 0.4, 0.3, 0.9]), np.array([0.5, 0.2, 0.6, 1.0])
-    same = paired_ratio_test(a, b, np.ones(4), np.ones(4))
+    same = paired_test(a, b, weights=(np.ones(4), np.ones(4)))
     plain = paired_test(a, b)
     assert (same.difference, same.low, same.high) == pytest.approx((plain.difference, plain.low, plain.high))
     assert same.p_value == plain.p_value
     wa, wb = np.array([1.0, 5.0, 2.0, 1.0]), np.array([2.0, 1.0, 1.0, 4.0])
-    found = paired_ratio_test(a, b, wa, wb)
+    found = paired_test(a, b, weights=(wa, wb))
     assert found.difference == pytest.approx((b @ wb) / wb.sum() - (a @ wa) / wa.sum())
     hits = 0
     for flips in itertools.product([0, 1], repeat=4):
@@ -184,8 +183,7 @@ def test_a_test_of_ratios_equals_enumeration_and_with_equal_weights_the_paired_t
         hits += abs(statistic) >= abs(found.difference) * (1 - 1e-12)
     assert found.p_value == pytest.approx(hits / 16)
     many = np.random.default_rng(0).normal([[0], [2]], size=(2, 40))
-    assert paired_ratio_test(many[0], many[1], np.ones(40), np.full(40, 2.0), resamples=500).p_value == pytest.approx(
-        2 / 501
-    )
+    unlike = paired_test(many[0], many[1], resamples=500, weights=(np.ones(40), np.full(40, 2.0)))
+    assert unlike.p_value == pytest.approx(2 / 501)
     with pytest.raises(ValueError, match="4 problems against 3"):
-        paired_ratio_test(a, b[:3], wa, wb[:3])
+        paired_test(a, b[:3], weights=(wa, wb[:3]))

@@ -204,8 +204,6 @@ def test_vllm_is_told_a_rank_that_it_takes(ranks, expected):
     from trl_entropy.evaluate.vllm_engine import lora_rank
 
     assert lora_rank(LoraConfig(r=ranks[0], rank_pattern=ranks[1])) == expected
-    with pytest.raises(ValueError, match="rank 1024; vLLM takes up to 512"):
-        lora_rank(LoraConfig(r=1024))
 
 
 def test_law_points_read_as_the_law_reads_them(folder, tmp_path):
@@ -231,7 +229,7 @@ def test_law_points_read_as_the_law_reads_them(folder, tmp_path):
     assert [r["entropy"] for r in rows] == pytest.approx([pooled] * 4)
     points = tmp_path / "grpo" / "entropy_reward.jsonl"
     points.parent.mkdir()
-    results.append_jsonl(points, rows)
+    points.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [(run.name, run.metrics["entropy"].steps) for run in read_runs(points)] == [
         ("grpo own", [10, 20]), ("siren own", [10, 20]),
     ]  # fmt: skip

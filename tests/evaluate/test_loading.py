@@ -138,7 +138,7 @@ def test_chats_are_asked_as_they_stand(base: Path, tmp_path: Path):
     assert [problem.prompt for problem in problems] == [rows[0]["prompt"], "g f"]
     engine = load_transformers(str(base), device="cpu", chat="never", system_prompt=None)
     word = {name: i for i, name in enumerate(WORDS)}
-    assert engine._encode([rows[0]["prompt"]]) == [[word["c"], word["a"], word["b"]]]
-    assert engine._encode(["g f"]) == [[word["g"], word["f"]]]
+    assert engine.encode([rows[0]["prompt"]]) == [[word["c"], word["a"], word["b"]]]
+    assert engine.encode(["g f"]) == [[word["g"], word["f"]]]
     engine = load_transformers(str(base), device="cpu", system_prompt="h")
-    assert engine._encode([rows[0]["prompt"]]) == [[word["h"], word["c"], word["a"], word["b"]]]
+    assert engine.encode([rows[0]["prompt"]]) == [[word["h"], word["c"], word["a"], word["b"]]]

@@ -1,12 +1,9 @@
 """The test-running reward against code that is right, wrong, endless, greedy or sly; and the calculator."""
 
-from typing import Any
-
 import pytest
 
 from trl_entropy.examples.code import extract_code, passes_tests
 from trl_entropy.examples.tools import calculator
-from trl_entropy.examples.vision import tagged_math_reward
 
 
 TESTS = ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"]
@@ -71,18 +68,3 @@ def test_the_last_block_is_the_answer():
 def test_calculator(expression: str, result: str):
     answer = calculator(expression)
     assert answer.startswith(result) if result.startswith("error") else answer == result
-
-
-@pytest.mark.parametrize(
-    ("gold", "reward"),
-    [
-        ("<think>so</think>\n<answer> $12$ </answer>", 1.0),
-        ("<answer>13</answer>", 0.0),
-        ("<answer>13</answer> no: <answer>12</answer>", 1.0),
-        ("12", 1.0),
-        (12, 1.0),
-        (None, None),
-    ],
-)
-def test_a_gold_answer_in_tags(gold: Any, reward: float | None):
-    assert tagged_math_reward(["It is \\boxed{12}."], solution=[gold]) == [reward]

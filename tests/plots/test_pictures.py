@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from trl_entropy.law import fit_entropy_law, forecast_entropy_law
-from trl_entropy.plots.curves import group_styles, plot_metric
-from trl_entropy.plots.endpoints import plot_last_values
+from trl_entropy.plots.curves import group_styles, plot_last_values, plot_metric
 from trl_entropy.plots.law_picture import LawLine, plot_law
 from trl_entropy.plots.style import paper_style, series_style
 from trl_entropy.runlog.groups import Group, end_values, group_runs, half_width, over_seeds

@@ -19,7 +19,6 @@ from trl_entropy.rewards import (
 from trl_entropy.rewards.accuracy import FAILURES, completion_text
 from trl_entropy.rewards.equality import compare
 from trl_entropy.rewards.normalise import normalise
-from trl_entropy.rewards.numbers import number_verdict
 from trl_entropy.rewards.reconcile import reconcile
 from trl_entropy.rewards.units import without_text, without_words
 
@@ -167,13 +166,13 @@ def test_plain_numbers_by_hand():
     equal += [(r"33\frac13\%", r"\frac{100}{3}\%"), ("1e400", "1e400"), ("2 1/3", "7/3")]
     different = [("1e-8", "2e-8"), ("1e-20", "0"), ("12.5", r"125\%"), ("1/3", "0.3333"), ("6.63e-34", "6.64e-34")]
     for first, second in equal:
-        assert number_verdict(normalise(first), normalise(second)) == "equal", (first, second)
+        assert quick_verdict(normalise(first), normalise(second)) == "equal", (first, second)
     for first, second in different:
-        assert number_verdict(normalise(first), normalise(second)) == "different", (first, second)
-        assert number_verdict(normalise(second), normalise(first)) == "different", (first, second)
+        assert quick_verdict(normalise(first), normalise(second)) == "different", (first, second)
+        assert quick_verdict(normalise(second), normalise(first)) == "different", (first, second)
     for text in ("", ".", "x", r"\%", "1/0", "1e500", "1.5/2", "٧"):
-        assert number_verdict(normalise(text), "7") is None, text
-    assert number_verdict("0.333333", "1/3") is None  # math-verify's: equal at six places
+        assert quick_verdict(normalise(text), "7") is None, text
+    assert quick_verdict("0.333333", "1/3") is None  # math-verify's: equal at six places
 
 
 def test_only_the_models_words_are_graded():
@@ -232,7 +231,7 @@ def test_quick_verdicts_are_those_of_math_verify():
     for gold, answer in [(r"\boxed{12}", r"\boxed{1  2}"), ("12", "1  2"), ("12", r"1 \, 2"), ("12", "1\t2")]:
         assert quick_verdict(gold, answer) is None  # a space between digits is no spacing
     assert quick_verdict("x  2", "x2") == quick_verdict(r"1\,000", "1000") == "equal"
-    for text in ["", "1.0", "1,000", "x", "1 2", "٣", "--1", "1" * 1001, "1/0"]:
+    for text in ["", "x", "1 2", "٣", "--1", "1" * 1001, "1/0"]:
         assert quick_verdict(text, "12") is None
 
 
@@ -273,6 +272,8 @@ def test_gold_answer():
     assert gold_answer(r"Thus $x=\boxed{3}$.") == "3"
     assert gold_answer("a $1 bill") == "a $1 bill"
     assert gold_answer("7") == "7"
+    assert gold_answer("<think>so</think>\n<answer> $12$ </answer>") == "12"
+    assert gold_answer("<answer>13</answer> no: <answer>12</answer>, q.e.d.") == "12"
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_two_stage_parsing_reads_the_same_trees():
 def test_refutation_never_contradicts_math_verify():
     from tests.rewards.throughput import KINDS, spell
     from trl_entropy.rewards import equality as worker
-    from trl_entropy.rewards import refute
+    from trl_entropy.rewards.values import all_surely_different
 
     generator, pairs = random.Random(4), [(gold_answer(p.gold), extract_answer(p.completion) or "") for p in PAIRS]
     for shape in KINDS["no integers"]:
@@ -337,7 +338,7 @@ def test_refutation_never_contradicts_math_verify():
     refuted = 0
     for gold, answer in pairs:
         expected, given = list(worker._read(gold)), list(worker._read(answer))
-        if expected and given and refute.all_surely_different(expected, given):
+        if expected and given and all_surely_different(expected, given):
             refuted += 1
             assert not worker.verify(expected, given, timeout_seconds=None), (gold, answer)
     assert refuted > 15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from accelerate.utils import DistributedType, gather_object
 from transformers import PreTrainedModel, TrainerCallback
 from trl.models import unwrap_model_for_generation
 
+from ..durable import append_lines
 from ..evaluate.benchmarks import Grader
-from ..evaluate.outputs import append_jsonl
 from ..evaluate.problems import Problem
 from ..evaluate.run import check_ks, draw
 from ..evaluate.sampling import Sampling
@@ -125,8 +126,7 @@ class EvaluationCallback(TrainerCallback):
             self.trainer._metrics["train"][f"heldout/{name}"] = [value]
         if state.is_world_process_zero:
             row = {"step": state.global_step, "entropy": found["entropy"], "reward": score, "source": "heldout"}
-            Path(str(args.output_dir)).mkdir(parents=True, exist_ok=True)
-            append_jsonl(Path(str(args.output_dir)) / LAW_FILE, [row])
+            append_lines(Path(str(args.output_dir)) / LAW_FILE, [json.dumps(row)])
 
     def _figures(self) -> dict[str, np.ndarray]:
         accelerator = self.trainer.accelerator

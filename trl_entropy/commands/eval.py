@@ -258,7 +258,7 @@ def _one(
 def _write(root: Path, evaluations: list[Evaluation], settings: dict[str, Any]) -> None:
     import json
 
-    from ..evaluate.outputs import append_jsonl, law_rows, results
+    from ..evaluate.outputs import law_rows, results
     from ..evaluate.tables import markdown
     from ..plots.pass_at_k_picture import plot_pass_at_k
 
@@ -268,9 +268,8 @@ def _write(root: Path, evaluations: list[Evaluation], settings: dict[str, Any]) 
     table = markdown(found)
     (root / "results.md").write_text(table)
     plot_pass_at_k(found, root / "pass_at_k")
-    rows, points = law_rows(evaluations), root / "entropy_reward.jsonl"
-    points.unlink(missing_ok=True)
-    append_jsonl(points, rows)
+    rows = law_rows(evaluations)
+    (root / "entropy_reward.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(table)
     if len(rows) < len(found["figures"]):
         print(

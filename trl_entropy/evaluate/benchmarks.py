@@ -13,63 +13,46 @@ Grader = Literal["math", "countdown"]
 class Benchmark:
     """A set of problems and how the papers sample it.
 
-    Args:
-        name: the name on the command line.
-        hub_id: dataset on the Hugging Face Hub; empty for a built-in one.
-        split: its split.
-        problem_columns: names of the column with the question; the first that exists is used.
-        answer_columns: names of the column with the gold answer, likewise. A list of answers is joined by commas.
-        config: configuration of the hub dataset, where it has several.
-        prompt: template with `{problem}`.
-        n: samples a problem.
-        temperature: sampling temperature; 0 is greedy, for n = 1 only.
-        max_new_tokens: longest completion, in tokens.
-        grader: `"math"` (math-verify in workers) or `"countdown"`.
-        published: whether n and temperature are those of the SIREN paper (arXiv 2509.25133, evaluation); the others
-            are ours.
+    A built-in set has no `hub_id`. Of `problem_columns` and `answer_columns` the first that exists is used. `prompt`
+    is a template with `{problem}`.
     """
 
     name: str
     hub_id: str
     split: str
-    problem_columns: tuple[str, ...]
-    answer_columns: tuple[str, ...]
+    problem_columns: tuple[str, ...] = ("problem", "question")
+    answer_columns: tuple[str, ...] = ("answer",)
     config: str | None = None
     prompt: str = BOXED
     n: int = 8
     temperature: float = 0.6
     max_new_tokens: int = 3072
     grader: Grader = "math"
-    published: bool = False
 
 
-_PROBLEM, _ANSWER = ("problem", "question"), ("answer",)
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark("aime24", "HuggingFaceH4/aime_2024", "train", _PROBLEM, _ANSWER, n=32, published=True),
-        Benchmark("aime25", "math-ai/aime25", "test", _PROBLEM, _ANSWER, n=32, published=True),
-        Benchmark("amc23", "math-ai/amc23", "test", _PROBLEM, _ANSWER, n=32, published=True),
-        Benchmark("math500", "HuggingFaceH4/MATH-500", "test", _PROBLEM, _ANSWER, n=8, published=True),
+        # n and temperature of the SIREN paper (arXiv 2509.25133, evaluation)
+        Benchmark("aime24", "HuggingFaceH4/aime_2024", "train", n=32),
+        Benchmark("aime25", "math-ai/aime25", "test", n=32),
+        Benchmark("amc23", "math-ai/amc23", "test", n=32),
+        Benchmark("math500", "HuggingFaceH4/MATH-500", "test"),
         Benchmark(
             "olympiadbench",
             "Hothan/OlympiadBench",
             "train",
-            _PROBLEM,
-            ("final_answer",),
+            answer_columns=("final_answer",),
             config="OE_TO_maths_en_COMP",
-            n=8,
-            published=True,
         ),
-        Benchmark("minerva", "math-ai/minervamath", "test", _PROBLEM, _ANSWER),
-        Benchmark("omni_math", "KbsdJames/Omni-MATH", "test", _PROBLEM, _ANSWER),
-        Benchmark("gsm8k", "openai/gsm8k", "test", _PROBLEM, _ANSWER, config="main", n=8, max_new_tokens=1024),
+        # ours
+        Benchmark("minerva", "math-ai/minervamath", "test"),
+        Benchmark("omni_math", "KbsdJames/Omni-MATH", "test"),
+        Benchmark("gsm8k", "openai/gsm8k", "test", config="main", max_new_tokens=1024),
         Benchmark(
             "countdown",
             "",
             "heldout",
-            ("prompt",),
-            (),
             prompt="{problem}",
             n=16,
             temperature=1.0,

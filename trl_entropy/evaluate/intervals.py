@@ -45,17 +45,22 @@ def bootstrap_interval(
         >>> bootstrap_interval([1.0, 1.0, 1.0])
         (1.0, 1.0)
     """
-    array = _problems("bootstrap_interval", values)
+    array = _problems(values)
     if not 0 < confidence < 1:
         raise ValueError(f"bootstrap_interval: confidence must lie in (0, 1), got {confidence}.")
     if resamples < 1:
         raise ValueError(f"bootstrap_interval: resamples must be at least 1, got {resamples}.")
-    scale = np.ones_like(array) if weights is None else _weights("bootstrap_interval", weights, array)
+    scale = _weights(weights, array)
     return _bootstrap([array * scale, scale], _ratio, confidence, resamples, seed)
 
 
 def paired_test(
-    a: ArrayLike, b: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+    a: ArrayLike,
+    b: ArrayLike,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+    weights: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> PairedTest:
     """Sign-flip permutation test of `mean(b) == mean(a)` on the same problems (Fisher, 1935).
 
@@ -66,51 +71,23 @@ def paired_test(
 
     Args:
         a, b: (problems,) numbers of the two models, problem by problem in the same order.
+        weights: of both, (problems,) positive each, such as the tokens behind a mean over tokens. The difference is
+            then one of ratios, `sum w_b b / sum w_b - sum w_a a / sum w_a`; a value and its weight go together.
 
     Example:
         >>> paired_test([0, 0, 0], [1, 1, 1]).p_value
         0.25
-    """
-    one, other = (np.ones(np.shape(values)) for values in (a, b))
-    return _test("paired_test", a, b, one, other, confidence, resamples, seed)
-
-
-def paired_ratio_test(
-    a: ArrayLike,
-    b: ArrayLike,
-    weights_a: ArrayLike,
-    weights_b: ArrayLike,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> PairedTest:
-    """`paired_test` for ratios: the difference is `sum w_b b / sum w_b - sum w_a a / sum w_a`.
-
-    A problem's value and its weight are exchanged together, and resampled together.
-
-    Args:
-        a, b: (problems,) numbers of the two models, problem by problem in the same order.
-        weights_a, weights_b: (problems,) their weights, positive: the tokens behind a mean over tokens.
-
-    Example:
-        >>> paired_ratio_test([1.0, 1.0], [1.0, 2.0], [1, 1], [1, 3]).difference
+        >>> paired_test([1.0, 1.0], [1.0, 2.0], weights=([1, 1], [1, 3])).difference
         0.75
     """
-    return _test("paired_ratio_test", a, b, weights_a, weights_b, confidence, resamples, seed)
-
-
-def _test(
-    name: str, a: ArrayLike, b: ArrayLike, weights_a: ArrayLike, weights_b: ArrayLike,
-    confidence: float, resamples: int, seed: int,
-) -> PairedTest:  # fmt: skip
     from scipy.stats import permutation_test
 
-    first, second = _problems(name, a), _problems(name, b)
+    first, second = _problems(a), _problems(b)
     n = len(first)
     if first.shape != second.shape:
-        raise ValueError(f"{name}: {n} problems against {len(second)}. Evaluate both models on the same problems.")
-    below = [_weights(name, w, v) for w, v in ((weights_a, first), (weights_b, second))]
-    columns = np.array([first * below[0], below[0], second * below[1], below[1]])
+        raise ValueError(f"{n} problems against {len(second)}. Evaluate both models on the same problems.")
+    scales = [_weights(w, v) for w, v in zip(weights or (None, None), (first, second), strict=True)]
+    columns = np.array([first * scales[0], scales[0], second * scales[1], scales[1]])
     total = columns[:2].sum(1) + columns[2:].sum(1)
     change = columns[2:] - columns[:2]
     change = change[:, (change != 0).any(0)]
@@ -153,17 +130,19 @@ def _ratio(above: np.ndarray, below: np.ndarray, axis: int = -1) -> np.ndarray:
     return above.sum(axis) / below.sum(axis)
 
 
-def _weights(name: str, weights: ArrayLike, values: np.ndarray) -> np.ndarray:
-    array = _problems(name, weights)
+def _weights(weights: ArrayLike | None, values: np.ndarray) -> np.ndarray:
+    if weights is None:
+        return np.ones_like(values)
+    array = _problems(weights)
     if array.shape != values.shape or not (array > 0).all():
-        raise ValueError(f"{name}: needs one positive weight a problem, {len(values)} of them.")
+        raise ValueError(f"Needed is one positive weight a problem, {len(values)} of them.")
     return array
 
 
-def _problems(name: str, values: ArrayLike) -> np.ndarray:
+def _problems(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
-        raise ValueError(f"{name}: needs one number a problem and at least one problem, got shape {array.shape}.")
+        raise ValueError(f"Needed are one number a problem and at least one problem, got shape {array.shape}.")
     if np.isnan(array).any():
-        raise ValueError(f"{name}: NaN among the numbers; leave out the problems that have none.")
+        raise ValueError("NaN among the numbers; leave out the problems that have none.")
     return array

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from .sampling import Completion, Engine, Prompt, Sampling
@@ -107,15 +108,13 @@ class LazyEngine:
 
     def __init__(self, name: str, load: Callable[[], Engine]):
         self.name, self._load = name, load
-        self._engine: Engine | None = None
 
-    def _loaded(self) -> Engine:
-        if self._engine is None:
-            self._engine = self._load()
-        return self._engine
+    @cached_property
+    def _engine(self) -> Engine:
+        return self._load()
 
     def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        return self._loaded().lengths(prompts)
+        return self._engine.lengths(prompts)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        return self._loaded().generate(prompts, sampling, seeds)
+        return self._engine.generate(prompts, sampling, seeds)

@@ -3,14 +3,15 @@
 import json
 import platform
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .intervals import paired_ratio_test, paired_test
+from .intervals import paired_test
 from .models import short_names
 from .run import Evaluation
 from .scores import mean_over_seeds, means, summary, weights
@@ -48,7 +49,7 @@ def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict
                     "gold": problem.gold,
                     "n": len(group),
                     "c": sum(g.correct for g in group),
-                    "verdicts": _counts(group),
+                    "verdicts": Counter(g.verdict for g in group),
                     **{name: _number(values[i]) for name, values in e.figures.items()},
                 }
                 for i, (problem, group) in enumerate(zip(e.problems, e.grades, strict=True))
@@ -56,7 +57,7 @@ def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict
         }
         for e in evaluations
     ]
-    names = short_names([e.model for e in evaluations])
+    names, groups = short_names([e.model for e in evaluations]), _groups(evaluations)
     over_seeds = [
         {
             "model": model,
@@ -65,54 +66,44 @@ def results(evaluations: Sequence[Evaluation], settings: dict[str, Any]) -> dict
             "seeds": [e.seed for e in group],
             "figures": summary(figures),
         }
-        for (model, benchmark), group, figures in _groups(evaluations)
+        for (model, benchmark), group, figures in groups
     ]
     return {
         "format": 1,
         "settings": settings,
         "versions": versions(),
         "figures": over_seeds,
-        "comparisons": [
-            {**row, "model": names[row["model"]], "baseline": names[row["baseline"]]}
-            for row in comparisons(evaluations)
-        ],
+        "comparisons": _comparisons(groups, names),
         "runs": runs,
     }
 
 
-def comparisons(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+Groups = list[tuple[tuple[str, str], list[Evaluation], dict[str, np.ndarray]]]
+
+
+def _comparisons(groups: Groups, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Each model against the first one, benchmark by benchmark: difference, interval, p of the paired test."""
-    groups = _groups(evaluations)
     rows = []
     for (model, benchmark), _, figures in groups:
-        baseline_model, baseline = next((m, f) for (m, b), _, f in groups if b == benchmark)
-        if model == baseline_model:
+        first, baseline = next((m, f) for (m, b), _, f in groups if b == benchmark)
+        if model == first:
             continue
         for name, values in figures.items():
-            if name.startswith(("avg@", "pass@", "mg-pass@", "maj@")) or name in ("distinct_correct", "entropy"):
-                if np.isnan(values).any() or np.isnan(baseline[name]).any():
-                    continue
-                scales = weights(name, baseline), weights(name, figures)
-                if scales[0] is None or scales[1] is None:
-                    test = paired_test(baseline[name], values)
-                else:
-                    test = paired_ratio_test(baseline[name], values, scales[0], scales[1])
-                rows.append({"model": model, "baseline": baseline_model, "benchmark": benchmark, "figure": name})
-                rows[-1] |= {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p_value}
+            told = name.startswith(("avg@", "pass@", "mg-pass@", "maj@")) or name in ("distinct_correct", "entropy")
+            if not told or np.isnan(values).any() or np.isnan(baseline[name]).any():
+                continue
+            w_first, w_model = weights(name, baseline), weights(name, figures)
+            scales = None if w_first is None or w_model is None else (w_first, w_model)
+            test = paired_test(baseline[name], values, weights=scales)
+            row = {"model": names[model], "baseline": names[first], "benchmark": benchmark, "figure": name}
+            rows.append(row | {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p_value})
     return rows
 
 
-def _groups(
-    evaluations: Sequence[Evaluation],
-) -> list[tuple[tuple[str, str], list[Evaluation], dict[str, np.ndarray]]]:
+def _groups(evaluations: Sequence[Evaluation]) -> Groups:
     keys = list(dict.fromkeys((e.model, e.benchmark) for e in evaluations))
     grouped = [(key, [e for e in evaluations if (e.model, e.benchmark) == key]) for key in keys]
     return [(key, group, mean_over_seeds([e.figures for e in group])) for key, group in grouped]
-
-
-def _counts(group: Sequence[Any]) -> dict[str, int]:
-    verdicts = [g.verdict for g in group]
-    return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
 
 
 def _number(value: float) -> float | None:
@@ -170,10 +161,3 @@ def law_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         seeds = [e.seed for e in group]
         rows.append({**row, "source": "eval", "model": model, "benchmark": benchmark, "seeds": seeds})
     return rows
-
-
-def append_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows to a JSONL file."""
-    with path.open("a", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row) + "\n")

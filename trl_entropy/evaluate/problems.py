@@ -37,8 +37,8 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
 
     Args:
         benchmark: columns, split and prompt.
-        data: a local file (JSON, JSONL, Parquet, CSV) or a hub id to read instead of the benchmark's own hub dataset.
-        limit: the first so many problems only, >= 1.
+        data: a local file (JSON, JSONL, Parquet, CSV) or a hub id to read instead of the benchmark's own.
+        limit: the first so many problems only.
 
     A question that is a chat is asked as it stands; the benchmark's prompt is put around a text. A row without a
     question or without an answer (NaN, "N/A" and an object are none) is left out, and a warning counts such rows and
@@ -52,17 +52,13 @@ def load_problems(benchmark: Benchmark, data: str | None = None, limit: int | No
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     if benchmark.grader == "countdown":
-        problems = _countdown(benchmark.split)
+        from ..tasks import puzzles
+
+        problems = [puzzle_problem(puzzle) for puzzle in puzzles(benchmark.split)]  # type: ignore[arg-type]
     else:
         source = data or benchmark.hub_id
         problems = _from_rows(_rows(source, benchmark), benchmark, source)
     return problems[:limit]
-
-
-def _countdown(split: str) -> list[Problem]:
-    from ..tasks import puzzles
-
-    return [puzzle_problem(puzzle) for puzzle in puzzles(split)]  # type: ignore[arg-type]
 
 
 def puzzle_problem(puzzle: "Puzzle") -> Problem:

@@ -94,16 +94,11 @@ def evaluate(
     """Draw, grade and measure.
 
     Args:
-        engine: what generates.
-        problems: what is asked.
-        sampling: n, temperature, top_p, length and seed.
         ks: the k of pass@k and maj@k, each in 1..n.
-        grader: `"math"` or `"countdown"`.
         batch_size: rows generated together. Part of what decides the samples of `TransformersEngine`.
         model, benchmark: names for the tables.
         folder: where the samples go, and are looked for; None keeps them in memory.
         overwrite, extra_settings: see `SampleStore`.
-        progress: a progress bar on stderr.
 
     Example:
         ```python
@@ -119,7 +114,7 @@ def evaluate(
     if folder is not None:
         settings = {**asdict(sampling), "engine": engine.name, "batch_size": batch_size, "model": model}
         settings |= {"benchmark": benchmark, "problems": [p.id for p in problems]}
-        settings |= {"problems_sha256": problems_digest(problems), **(extra_settings or {})}
+        settings |= {"problems_sha256": _digest(problems), **(extra_settings or {})}
         store = SampleStore(folder, settings, overwrite)
     completions = draw(engine, problems, sampling, batch_size, store, progress)
     grades = grade(problems, [[c.text for c in group] for group in completions], grader)
@@ -127,7 +122,7 @@ def evaluate(
     return Evaluation(model, benchmark, sampling.seed, list(problems), completions, grades, figures)
 
 
-def problems_digest(problems: Sequence[Problem]) -> str:
+def _digest(problems: Sequence[Problem]) -> str:
     """SHA-256 of what is asked, in order: id, prompt and extra of each problem. A gold decides no sample."""
     asked = [[problem.id, problem.prompt, dict(problem.extra)] for problem in problems]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

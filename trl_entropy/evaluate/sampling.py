@@ -9,17 +9,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are drawn.
+    """How the n completions of a problem are drawn. Raises `ValueError` for a value out of range, naming it.
 
-    Args:
-        n: samples a problem, >= 1.
-        temperature: 0 (greedy, only for n = 1) or positive.
-        top_p: nucleus of the sampling distribution, in (0, 1].
-        max_new_tokens: longest completion in tokens, >= 1.
-        seed: seed of the samples.
-
-    Raises:
-        ValueError: for a value out of range, naming it.
+    Temperature 0 is greedy, for n = 1 only; `top_p` is the nucleus of the sampling distribution.
     """
 
     n: int = 8
@@ -43,14 +35,11 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled completion.
+    """One sampled completion: its text without special tokens, and its length in tokens, the end token included.
 
-    Args:
-        text: the text, special tokens left out.
-        tokens: its length in tokens, the end token included.
-        truncated: whether it was cut at the limit instead of ending.
-        entropy: mean over its tokens of the entropy, in nats, of the model's own next-token distribution (temperature
-            1, no nucleus), whatever the sampling temperature; None where the engine cannot give it.
+    Truncated is what was cut at the limit instead of ending. The entropy, in nats, is the mean over its tokens of that
+    of the model's own next-token distribution (temperature 1, no nucleus), whatever the sampling temperature; None
+    where the engine cannot give it.
     """
 
     text: str

@@ -32,10 +32,7 @@ def problem_figures(
     | `no_answer` | share of samples without an answer |
     | `entropy` | mean entropy of all sampled tokens of the problem, in nats; NaN if the engine gives none |
 
-    Args:
-        grades, completions: the samples, problem by problem.
-        ks: the k of pass@k.
-        votes: the k of maj@k; `ks` by default. maj@1 is avg@n and left out.
+    `ks` are the k of pass@k, and of maj@k unless `votes` says otherwise; maj@1 is avg@n and left out.
 
     Raises:
         ValueError: if the problems differ in n, or a k exceeds it.

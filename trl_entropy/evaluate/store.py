@@ -91,19 +91,10 @@ class SampleStore:
             try:
                 row = json.loads(line)
                 place = int(row.pop("problem")), int(row.pop("sample"))
-                samples[place] = _checked(Completion(**row))
+                samples[place] = Completion(**row)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 logger.warning(f"{self.path}:{number}: not a sample; it is drawn again.")
         return samples
-
-
-def _checked(completion: Completion) -> Completion:
-    entropy = completion.entropy
-    if not isinstance(completion.text, str) or not isinstance(completion.tokens, int):
-        raise TypeError("text or tokens")
-    if entropy is not None and not isinstance(entropy, (int, float)):
-        raise TypeError("entropy")
-    return completion
 
 
 def _short(value: Any) -> str:

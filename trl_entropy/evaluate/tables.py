@@ -4,14 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 
-HEADINGS = {
-    "distinct_correct": "distinct correct",
-    "distinct": "distinct",
-    "tokens": "tokens",
-    "truncated": "truncated",
-    "no_answer": "no answer",
-    "entropy": "entropy (nats)",
-}
 _SHARES = ("avg@", "pass@", "mg-pass@", "maj@", "truncated", "no_answer")
 
 
@@ -23,7 +15,8 @@ def markdown(results: dict[str, Any]) -> str:
 def _figures(groups: list[dict[str, Any]]) -> Iterator[str]:
     names = list(dict.fromkeys(name for group in groups for name in group["figures"]))
     seeds = any(len(group["seeds"]) > 1 for group in groups)
-    head = ["model", "benchmark", *(["seeds"] if seeds else []), *(HEADINGS.get(name, name) for name in names)]
+    titles = ("entropy (nats)" if name == "entropy" else name.replace("_", " ") for name in names)
+    head = ["model", "benchmark", *(["seeds"] if seeds else []), *titles]
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
     for group in groups:

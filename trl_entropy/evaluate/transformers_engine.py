@@ -16,21 +16,16 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .preflight import check_template, loading
+from .asking import Asking
+from .preflight import loading
 from .sampling import Completion, Prompt, Sampling
 
 
-class TransformersEngine:
+class TransformersEngine(Asking):
     """Generates with a model that lies in this process.
 
-    Args:
-        model: a causal language model. Its mode (train, eval) and its gradient checkpointing are restored after use.
-        tokenizer: its tokenizer. A chat template, if it has one, is applied unless `chat` says otherwise.
-        chat: `"auto"`, `"always"` or `"never"`.
-        system_prompt: a system message, only with a chat template.
-
-    Raises:
-        ValueError: for `chat="always"`, or a system prompt, with a tokenizer that has no chat template.
+    The model's mode (train, eval) and its gradient checkpointing are restored after use. `chat`, which is `"auto"`,
+    `"always"` or `"never"`, and the system prompt are as in [`Asking`].
     """
 
     name = "transformers"
@@ -42,22 +37,16 @@ class TransformersEngine:
         chat: str = "auto",
         system_prompt: str | None = None,
     ):
-        self.model, self.tokenizer, self.system_prompt = model, tokenizer, system_prompt
-        self.templated = uses_chat_template(tokenizer, chat, system_prompt)
+        super().__init__(tokenizer, chat, system_prompt)
+        self.model = model
         self.ends = end_tokens(model, tokenizer)
         pad: Any = tokenizer.pad_token_id
         self.pad: int = pad if pad is not None else self.ends[0]
 
-    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        return [len(ids) for ids in self._encode(prompts)]
-
-    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        return encode(self.tokenizer, prompts, self.templated, self.system_prompt)
-
     @torch.no_grad()
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt. The batch is seeded by its first row's seed."""
-        rows = self._encode(prompts)
+        rows = self.encode(prompts)
         width, device = max(map(len, rows)), self.model.device
         ids = torch.tensor([[self.pad] * (width - len(row)) + row for row in rows], device=device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
@@ -164,36 +153,6 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
             module.training = training
 
 
-def uses_chat_template(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str | None) -> bool:
-    """Whether prompts become chat messages; an error where that is asked of a tokenizer without a template."""
-    has = bool(getattr(tokenizer, "chat_template", None))
-    if not has and (chat == "always" or system_prompt is not None):
-        raise ValueError("A chat template or system prompt is asked for, but the tokenizer has no chat template.")
-    return has and chat != "never"
-
-
-def encode(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], templated: bool, system_prompt: str | None
-) -> list[list[int]]:
-    """Token ids of each prompt: a chat, or a text that becomes one, through the chat template; else the text."""
-    chats = [templated or not isinstance(prompt, str) for prompt in prompts]
-    texts = [render(tokenizer, p, system_prompt) if chat else p for p, chat in zip(prompts, chats, strict=True)]
-    # A chat template writes its own special tokens
-    return tokenizer(texts, add_special_tokens=not all(chats))["input_ids"]  # type: ignore[return-value,arg-type]
-
-
-def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, system_prompt: str | None) -> str:
-    """A prompt as the text of a chat that waits for the assistant."""
-    messages = as_chat(prompt, system_prompt)
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
-def as_chat(prompt: Prompt, system_prompt: str | None) -> list[dict[str, Any]]:
-    """A prompt as messages, the system's first, if there is one."""
-    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    return asked if system_prompt is None else [{"role": "system", "content": system_prompt}, *asked]
-
-
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids that end a completion: those of the generation config (chat models have several) and the tokenizer's."""
     configured = getattr(model.generation_config, "eos_token_id", None)
@@ -222,7 +181,7 @@ def load_transformers(
     with loading(model):
         adapter = adapter_config(model, revision)
         tokenizer = load_tokenizer(model, revision, adapter)
-    check_chat(tokenizer, chat, system_prompt)
+    Asking(tokenizer, chat, system_prompt)
     with loading(model):
         if adapter is None:
             loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, revision=revision)
@@ -235,26 +194,11 @@ def load_transformers(
         return TransformersEngine(loaded.to(place).eval(), tokenizer, chat, system_prompt)  # type: ignore[arg-type]
 
 
-def check_chat(tokenizer: PreTrainedTokenizerBase, chat: str, system_prompt: str | None) -> None:
-    """Raise `ValueError` unless the tokenizer can ask as it is told to."""
-    if uses_chat_template(tokenizer, chat, system_prompt):
-        check_template(tokenizer, as_chat("1 + 1", system_prompt))
-
-
 def load_tokenizer(model: str, revision: str | None, adapter: Any) -> PreTrainedTokenizerBase:
     """A model's tokenizer, at its revision; an adapter's own, or its base model's where it has none."""
     from transformers import AutoTokenizer
-    from transformers.utils import cached_file
 
-    own = adapter is None
-    if adapter is not None:
-        file = "tokenizer_config.json"
-        local = Path(model).is_dir()
-        own = (
-            (Path(model) / file).is_file()
-            if local
-            else bool(cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False))
-        )
+    own = adapter is None or _holds(model, "tokenizer_config.json", revision)
     name, revision = (model, revision) if own else (adapter.base_model_name_or_path, adapter.revision)
     return AutoTokenizer.from_pretrained(name, revision=revision)
 
@@ -287,11 +231,13 @@ def adapter_base(model: str, revision: str | None = None) -> str | None:
 def adapter_config(model: str, revision: str | None = None) -> Any:
     """The configuration of a PEFT adapter, None if `model` is a whole model."""
     from peft import PeftConfig
+
+    whole = (Path(model) / "config.json").is_file() or not _holds(model, "adapter_config.json", revision)
+    return None if whole else PeftConfig.from_pretrained(model, revision=revision)
+
+
+def _holds(model: str, file: str, revision: str | None) -> bool:
+    """Whether a folder or a repository of the Hub has a file."""
     from transformers.utils import cached_file
 
-    if Path(model).is_dir():
-        if not (Path(model) / "adapter_config.json").is_file() or (Path(model) / "config.json").is_file():
-            return None
-    elif not cached_file(model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False):
-        return None
-    return PeftConfig.from_pretrained(model, revision=revision)
+    return bool(cached_file(model, file, revision=revision, _raise_exceptions_for_missing_entries=False))

@@ -17,13 +17,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Grade:
-    """The verdict on one sample.
+    """The grader's word on one sample (`trl_entropy.rewards.MathReward.verdicts`) and on the answer found in it.
 
-    Args:
-        answer: the extracted answer, None if there is none.
-        verdict: the grader's word (`trl_entropy.rewards.MathReward.verdicts`).
-        correct: whether it counts as right.
-        label: equal labels are equal answers; None does not vote.
+    Equal labels are equal answers; None does not vote.
     """
 
     answer: str | None

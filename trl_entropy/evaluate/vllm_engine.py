@@ -4,11 +4,9 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+from .asking import Asking
 from .sampling import Completion, Prompt, Sampling
-from .transformers_engine import adapter_config, check_chat, encode, load_tokenizer, uses_chat_template
-
-
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as max_lora_rank
+from .transformers_engine import adapter_config, load_tokenizer
 
 
 def vllm_is_usable() -> bool:
@@ -20,17 +18,14 @@ def vllm_is_usable() -> bool:
     return torch.cuda.is_available()
 
 
-class VLLMEngine:
+class VLLMEngine(Asking):
     """Generates with vLLM.
 
     The entropy is None, except at temperature 1 and top_p 1: there it is estimated by minus the mean log-probability
     of the sampled tokens, because vLLM does not return whole distributions. Pooled over all tokens the estimate is
     consistent; a ratio of two sums, it is not exactly unbiased.
 
-    Args:
-        model: a hub id, a local path or a LoRA adapter.
-        chat, system_prompt: as in `TransformersEngine`.
-        dtype, revision, tensor_parallel_size, gpu_memory_utilization: handed to `vllm.LLM`.
+    Takes a hub id, a local path or a LoRA adapter; `chat` and `system_prompt` as `TransformersEngine` does.
     """
 
     name = "vllm"
@@ -48,8 +43,7 @@ class VLLMEngine:
         from vllm import LLM  # type: ignore[import-not-found]
 
         adapter, options = adapter_config(model, revision), {}
-        self.tokenizer, self.system_prompt = load_tokenizer(model, revision, adapter), system_prompt
-        check_chat(self.tokenizer, chat, system_prompt)
+        super().__init__(load_tokenizer(model, revision, adapter), chat, system_prompt)
         base = adapter.base_model_name_or_path if adapter is not None else None
         self._adapter: Any = None
         if base:
@@ -66,13 +60,6 @@ class VLLMEngine:
             gpu_memory_utilization=gpu_memory_utilization,
             **options,
         )
-        self.templated = uses_chat_template(self.tokenizer, chat, system_prompt)
-
-    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        return [len(ids) for ids in self._encode(prompts)]
-
-    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        return encode(self.tokenizer, prompts, self.templated, self.system_prompt)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
         """One completion a prompt, each request with its own seed."""
@@ -89,22 +76,15 @@ class VLLMEngine:
             )
             for seed in seeds
         ]
-        requests = [{"prompt_token_ids": ids} for ids in self._encode(prompts)]
+        requests = [{"prompt_token_ids": ids} for ids in self.encode(prompts)]
         outputs = self.llm.generate(requests, parameters, lora_request=self._adapter, use_tqdm=False)
         return [_completion(output.outputs[0]) for output in outputs]
 
 
 def lora_rank(adapter: Any) -> int:
-    """The `max_lora_rank` for an adapter: its largest rank, up to the next that vLLM takes.
-
-    Raises:
-        ValueError: for a rank above 512.
-    """
+    """The `max_lora_rank` for an adapter: its largest rank, up to the next power of two from 8 on."""
     rank = max([adapter.r, *(getattr(adapter, "rank_pattern", None) or {}).values()])
-    fitting = [allowed for allowed in _RANKS if allowed >= rank]
-    if not fitting:
-        raise ValueError(f"The adapter has rank {rank}; vLLM takes up to {_RANKS[-1]}. Use --engine transformers.")
-    return fitting[0]
+    return max(8, 1 << (rank - 1).bit_length())
 
 
 def _completion(output: Any) -> Completion:

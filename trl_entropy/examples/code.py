@@ -95,7 +95,6 @@ def passes_tests(completions: Sequence, tests: Sequence[Sequence[str]], **column
     Args:
         completions: strings or conversations; the last fenced block of the last message is the code.
         tests: the dataset's column of tests, a list of statements a problem.
-        **columns: TRL's other columns, ignored.
 
     Raises:
         ValueError: a problem without tests, or a test that is not Python.

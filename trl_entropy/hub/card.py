@@ -52,14 +52,8 @@ def settings(args: EntropyGRPOConfig, methods: Sequence[Method]) -> dict[str, An
 def entropy_section(args: EntropyGRPOConfig, methods: Sequence[Method]) -> str:
     """The card's "Entropy control" section: what was on, and with which settings."""
     on = " + ".join([*(method.name for method in methods), *(["entropy bonus"] if _bonus(args) else [])])
-    lines = [
-        "### Entropy control",
-        "",
-        f"Method: **{on or 'none (plain GRPO)'}**",
-        "",
-        "| argument | value |",
-        "|---|---|",
-    ]
+    lines = ["### Entropy control", "", f"Method: **{on or 'none (plain GRPO)'}**"]
+    lines += ["", "| argument | value |", "|---|---|"]
     lines += [f"| `{name}` | `{value}` |" for name, value in settings(args, methods).items()]
     others = [_cited(paper) for paper in _papers(methods)[1:]]  # TRL's template cites the first
     if others:
@@ -69,14 +63,9 @@ def entropy_section(args: EntropyGRPOConfig, methods: Sequence[Method]) -> str:
 
 
 def loading_section(model_id: str, base_model: str | None, adapter: bool, vision: bool, chat: bool) -> str:
-    """The card's "How to load" section: code that runs as it stands, for a full model or for an adapter.
+    """The card's "How to load" section: code that runs as it stands, for a full model or an adapter of `base_model`.
 
-    Args:
-        model_id: repository on the Hub, or the folder while it is not there.
-        base_model: for an adapter, the model under it.
-        adapter: whether the folder holds a PEFT adapter.
-        vision: whether the model sees images.
-        chat: whether the model has a chat template.
+    `model_id` is the repository on the Hub, or the folder while it is not there; `chat` says that there is a template.
     """
     auto = "AutoModelForImageTextToText" if vision else "AutoModelForCausalLM"
     processor = "AutoProcessor" if vision else "AutoTokenizer"
@@ -205,13 +194,8 @@ def figures_section(folder: Path) -> str:
         titles = [title for title, there in (("Entropy", "entropy" in last), ("pass@k", curves)) if there]
         lines += ["", f"![{' and '.join(titles)} of this run]({PICTURE})"]
     if found:
-        lines += [
-            "",
-            "### Evaluation",
-            "",
-            "| dataset | model | figure | value | 95 % interval |",
-            "|---|---|---|---|---|",
-        ]
+        head = ("dataset", "model", "figure", "value", "95 % interval")
+        lines += ["", "### Evaluation", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in found:
         lines += [
             f"| {row['dataset']} | {row['label']} | {name} | {mean:.3f} | {low:.3f} to {high:.3f} |"

@@ -82,12 +82,9 @@ class Cleaner:
         return not known and not re.search(r"\bhf_[A-Za-z\d]{20,}|\bgithub_pat_|-----BEGIN [A-Z ]*KEY", text)
 
     def text(self, text: str, key: str = "", paths: bool = True) -> str:
-        """A text without secrets and local paths.
+        """A text without secrets, places of this machine and, with `paths`, any absolute path.
 
-        Args:
-            text: what is to leave.
-            key: the key it stands under: a revision's long number is none of the secrets.
-            paths: whether every absolute path goes, and not only the places of this machine.
+        The key that it stands under tells a revision's long number from a secret.
 
         Example:
             >>> Cleaner(Path("run")).text("/data/models/base at https://me:word@host/x")
@@ -105,10 +102,7 @@ class Cleaner:
     def value(self, value: Any, key: str = "", record: bool = True) -> Any:
         """A JSON value without secrets, local paths and, in a record, what somebody wrote.
 
-        Args:
-            value: what is to leave.
-            key: the key it stands under.
-            record: whether it describes the run; else it is part of the model, whose templates and tokens stay.
+        A record describes the run; else the value is part of the model, whose templates and tokens stay.
 
         Example:
             >>> Cleaner(Path("run")).value({"model": "/data/base", "accessToken": "x", "prompt": "a / b", "n": [8]})
@@ -124,11 +118,8 @@ class Cleaner:
             return value
         if record and (len(value) > 200 or "\n" in value):  # no setting, and nobody knows what
             return GONE
-        if (
-            _WHOLE_PATH.fullmatch(value)
-            and len(re.findall(r"[\\/]+[^\\/]", value)) > 1
-            and not re.search(r" /|/ ", value)
-        ):
+        several = len(re.findall(r"[\\/]+[^\\/]", value)) > 1 and not re.search(r" /|/ ", value)
+        if several and _WHOLE_PATH.fullmatch(value):
             value = "~" if _HOME.fullmatch(value) or value == str(Path.home()) else _last(value)
         return self.text(value, key, paths=record)
 
@@ -144,9 +135,7 @@ class Cleaner:
 def is_secret(name: str, record: bool = True) -> bool:
     """Whether a key of this name holds a secret: `accessToken`, `--api_key`, `WANDB_API_KEY`; not `max_tokens`.
 
-    Args:
-        name: the key.
-        record: whether a plain `key` is one, which in a model's files is not.
+    In a record a plain `key` is one, in a model's files it is not.
     """
     words = _words(name)
     return _any(_SECRET, words) or ("key" in words and (record or _any(_KEY_OF, words)))

@@ -51,12 +51,9 @@ class HubError(TrlEntropyError, ValueError):
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run goes.
+    """Where a run goes: `user/name`, or `name` for the token's owner, at a branch or the default one.
 
-    Attributes:
-        repo_id: `user/name`, or `name` for the token's owner.
-        private: whether a repository created for it is private; `None` leaves it to the owner's default.
-        revision: branch; `None` is the default branch.
+    `private` says whether a repository created for it is; `None` leaves it to the owner's default.
     """
 
     repo_id: str
@@ -127,10 +124,7 @@ def push_folder(folder: str | Path, destination: Destination | None = None, toke
 
     The destination stays in the folder until the push has arrived: a second call without one repeats the first.
 
-    Args:
-        folder: a run's `output_dir`, with model or adapter in it.
-        destination: where to; remembered from the failed push, or a repository named like the folder.
-        token: a token of the Hub; by default the one of `hf auth login` or `HF_TOKEN`.
+    Without one the repository is named like the folder. The token is by default that of `hf auth login` or `HF_TOKEN`.
 
     Raises:
         NoModelError: when the folder is none, or holds no model.
@@ -189,9 +183,7 @@ def open_repository(args: TrainingArguments) -> str | None:
     """
     if args.hub_token:
         os.environ["HF_TOKEN"], args.hub_token = args.hub_token, None
-    if not args.push_to_hub:
-        return None
-    if args.process_index != 0:
+    if not args.push_to_hub or args.process_index != 0:
         return None
     from huggingface_hub import HfApi
 

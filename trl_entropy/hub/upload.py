@@ -43,9 +43,7 @@ class Stage:
 def staged(folder: str | Path, checkpoint: bool = False) -> Iterator[Stage]:
     """A folder to upload instead of `folder`: links to what may go as it is, cleaned copies of what may go cleaned.
 
-    Args:
-        folder: a run's folder, or a checkpoint's.
-        checkpoint: whether a run is to be resumed from it, which takes the states of optimizer and generators.
+    Of a `checkpoint`, from which a run is to be resumed, the states of optimizer and generators go, too.
     """
     folder = Path(folder).absolute()
     clean = Cleaner(folder)
@@ -73,12 +71,7 @@ def staged(folder: str | Path, checkpoint: bool = False) -> Iterator[Stage]:
 
 
 class CleanedUploads:
-    """The Trainer's Hub, whose uploads of a folder are cleaned first.
-
-    Args:
-        hub: a `huggingface_hub.HfApi`.
-        finish: called with the folder that a checkpoint is uploaded from.
-    """
+    """The Trainer's `HfApi`; what it uploads of a folder is cleaned first, and a checkpoint then finished."""
 
     def __init__(self, hub: Any, finish: Callable[[Path], None]):
         self._hub, self._finish = hub, finish

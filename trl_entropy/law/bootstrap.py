@@ -10,14 +10,7 @@ Floats = NDArray[np.float64]
 
 
 def line_through(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Least squares `y = intercept + slope * x`.
-
-    Args:
-        x: Shape (n,), not constant.
-        y: Shape (..., n), several lines at once.
-
-    Returns:
-        Intercept and slope, shape (...).
+    """Intercept and slope (...) of least squares through x (n,), not constant, and y (..., n), several lines at once.
 
     Example:
         >>> [float(v) for v in line_through(np.array([0.0, 1.0]), np.array([1.0, 3.0]))]
@@ -51,17 +44,8 @@ def bootstrap_lines(x: Floats, y: Floats, samples: int, block: int, seed: int) -
 
     The design `x` stays as it was observed: a run visits its entropies in order, and resampling points would change
     how far the entropy moved. Residuals are drawn in circular blocks of `block` successive points and scaled by
-    `sqrt(n / (n - 2))`, for the two degrees of freedom the line has taken out of them.
-
-    Args:
-        x: Shape (n,), in the order of time.
-        y: Shape (n,).
-        samples: How many resamples S.
-        block: Successive points drawn together.
-        seed: Seed of the draws; numpy's global generator is not touched.
-
-    Returns:
-        Shape (S, 2): intercept, slope.
+    `sqrt(n / (n - 2))`, for the two degrees of freedom the line has taken out of them. x and y, (n,), are in the order
+    of time; the result is (samples, 2), intercept and slope.
     """
     n = len(x)
     intercept, slope = line_through(x, y)

@@ -20,21 +20,14 @@ _NO_INTERVAL: Interval = (math.nan, math.nan)
 
 @dataclass(frozen=True)
 class LawFit:
-    """A fitted entropy law.
+    """A fitted entropy law, in units of reward: `a` is what one unit of exp(H) costs, `b` the intercept.
 
     Args:
-        a: How much reward one unit of exp(H) costs, in units of reward.
-        b: The intercept, in units of reward.
-        a_interval: Bootstrap interval of `a`; NaN with fewer than 8 points.
-        b_interval: Of `b`.
-        ceiling_interval: Of the ceiling.
+        a_interval, b_interval, ceiling_interval: Bootstrap intervals; NaN with fewer than 8 points.
         r2: Share of the reward's variance explained, in the sample; NaN where the reward is constant.
         rmse: Root mean squared residual, in units of reward.
-        points: Number of points.
         block: Points in one bootstrap block.
-        confidence: Of the intervals.
         entropy_range: Smallest and largest entropy seen, nats.
-        verdict: `holds`, `doubtful` or `unfit`.
         reasons: Everything found against the fit.
     """
 
@@ -97,9 +90,8 @@ def fit_entropy_law(
         entropy: Mean token entropy H, nats, shape (n,), in the order of time.
         reward: Score R of the same steps, shape (n,), in any unit; `a`, `b` and the ceiling come out in that unit.
         confidence: Of the intervals, strictly between 0 and 1.
-        samples: Bootstrap resamples.
+        samples, seed: Of the bootstrap. No global generator is touched.
         block: Points in one block; chosen from the residuals' autocorrelation by default.
-        seed: Of the bootstrap. No global generator is touched.
 
     Returns:
         The fit with an honest verdict. Two points give `a` and `b` exactly and no interval. Constant entropy gives NaN

@@ -14,11 +14,9 @@ from .fit import LawFit, fit_entropy_law
 
 @dataclass(frozen=True)
 class LawForecast:
-    """A law fitted on the first points of a run and held against the rest.
+    """A law fitted on the first `cut` of a run's n points and held against the rest.
 
     Args:
-        fit: The law of the first `cut` points.
-        cut: How many points it saw.
         predicted: Shape (n - cut,), the rewards it gives at the entropies of the rest.
         rmse: Root mean squared error on the rest, in units of reward.
         overshoot: Mean of predicted minus observed reward; positive where the forecast promises too much.
@@ -48,8 +46,7 @@ def forecast_entropy_law(
     section 2.4). The entropies of the rest are taken as known: what is tested is the law, not a forecast of entropy.
 
     Args:
-        entropy: Nats, shape (n,), in the order of time.
-        reward: Shape (n,).
+        entropy, reward: Shape (n,), in the order of time; the entropy in nats.
         fraction: Share of the points to fit on, strictly between 0 and 1; at least 2 points are used.
         confidence: Of the law's interval.
         seed: Of the bootstrap.

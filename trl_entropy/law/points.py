@@ -16,16 +16,9 @@ from .verdict import MIN_POINTS
 
 @dataclass(frozen=True)
 class RunLaw:
-    """A run's points with their fit.
+    """A run's points, steps, entropies (nats) and rewards (n,), and their fit.
 
-    Args:
-        run: The run.
-        source: Which metrics the points are, for the reader.
-        steps: Shape (n,).
-        entropy: Shape (n,), nats.
-        reward: Shape (n,).
-        fit: Of all points.
-        forecast: Fitted on the first points, held against the rest; None where the run is too short for one.
+    `source` says, for the reader, which metrics they are. There is no forecast where the run is too short for one.
     """
 
     run: Run
@@ -62,9 +55,7 @@ def law_of_run(
     which, and how many points were passed over.
 
     Args:
-        run: From `trl_entropy.runlog`.
-        entropy_key: Metric to use as H.
-        reward_key: Metric to use as R.
+        entropy_key, reward_key: Metrics to use as H and R.
         fraction: Share of the points to forecast from.
         confidence: Of the intervals.
         average: Successive points that are averaged into one first. A step of few prompts is a noisy measurement of R

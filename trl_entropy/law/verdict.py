@@ -52,11 +52,9 @@ def drawdown(values: NDArray[np.float64]) -> float:
 
 
 def bend(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """How far the points bend away from a straight line in x = exp(H).
+    """How far points bend from a line in x = exp(H): the share of its residuals' variance that a term in x^2 explains.
 
-    Returns:
-        The share of the straight line's residual variance that a term in x^2 explains, and the R2 it adds; 0 where x
-        or y is constant.
+    Beside it the R2 that the term adds; both are 0 where x or y is constant.
     """
     if is_constant(x) or is_constant(y):
         return 0.0, 0.0
@@ -75,14 +73,8 @@ def judge(
 
     `unfit` means that the coefficients carry no information (too few points, entropy hardly moved, wrong sign).
     `doubtful` means that they describe these points, and should not be extrapolated. `holds` means that nothing was
-    found against the fit.
-
-    Args:
-        entropy: Shape (n,), nats, in the order of time.
-        reward: Shape (n,).
-        a: The fitted coefficient.
-        r2: Share of the reward's variance explained.
-        ceiling_width: Width of the ceiling's interval, in units of reward; NaN where there is none.
+    found against the fit. Entropy (n,), in nats, and reward (n,) are in the order of time; the width of the ceiling's
+    interval is in units of reward, NaN where there is none.
     """
     n = len(entropy)
     if n < MIN_POINTS:

@@ -13,10 +13,7 @@ from .style import BASELINE, SeriesStyle, new_figure, paper_style, styles_by_met
 def plot_card(run: Run, path: str | Path, evaluations: Mapping[str, Mapping[int, float]] | None = None) -> bool:
     """Draw a run's entropy by optimizer step and, beside it, pass@k by k.
 
-    Args:
-        run: its metrics `entropy`, `siren/entropy` and `siren/anchor`, and its methods, for the line's look.
-        path: the PNG to write.
-        evaluations: label -> k -> pass@k. The first of several is drawn as the reference.
+    The evaluations are label -> k -> pass@k; the first of several is drawn as the reference.
 
     Returns:
         Whether there was anything to draw; without, nothing is written.

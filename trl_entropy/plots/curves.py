@@ -1,4 +1,4 @@
-"""A metric over training, one line a group of runs."""
+"""A metric over training, one line a group of runs, and where it ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runlog.groups import Group, over_seeds
+from ..runlog.groups import Group, end_values, half_width, over_seeds
 from ..runlog.smooth import smoothing_window
 from .style import MOST_LINES, SeriesStyle, new_figure, styles_by_method
 
@@ -38,13 +38,7 @@ def plot_metric(
 
     Long runs are smoothed by a moving mean. The band of three and more seeds reaches from the lowest to the highest.
 
-    Args:
-        groups: One line each, of which the first six are drawn.
-        key: The metric, in TRL's names.
-        title: Of the picture.
-        unit: Of the metric.
-        references: Horizontal lines to draw, with their labels.
-        size: Inches.
+    The first six groups are drawn, and horizontal lines, the references, with their labels; the size is in inches.
 
     Returns:
         The picture; None where no group logged the metric. Draw inside `paper_style`.
@@ -61,6 +55,36 @@ def plot_metric(
     axes.set(title=title, xlabel="optimizer step", ylabel=unit)
     if len(groups) > 1:
         figure.legend(loc="outside lower center", ncols=1 if any(len(g.label) > 20 for g in groups) else 3)
+    return figure
+
+
+def plot_last_values(
+    groups: Sequence[Group], key: str, title: str, unit: str, size: tuple[float, float] | None = None
+) -> Figure | None:
+    """Each group's mean over its last tenth: a small mark a seed, a large one their mean, a line the 95 % interval.
+
+    Returns:
+        The picture; None where no group logged the metric. Draw inside `paper_style`.
+    """
+    groups = groups[:MOST_LINES]
+    ends = [end_values(group, key) for group in groups]
+    if not any(len(end) for end in ends):
+        return None
+    figure, axes = new_figure(size=size or (5.2, 0.9 + 0.42 * len(groups)))
+    styles = group_styles(groups)
+    for row, (end, style) in enumerate(zip(ends, styles, strict=True)):
+        if not len(end):
+            continue
+        half = half_width(end)
+        if np.isfinite(half):
+            axes.plot([end.mean() - half, end.mean() + half], [row, row], color=style.color, linewidth=2.2, alpha=0.6)
+        if len(end) > 1:
+            axes.plot(end, np.full(len(end), row), "|", color=style.color, markersize=9, markeredgewidth=1)
+        axes.plot([end.mean()], [row], style.marker, color=style.color, markersize=7)
+    axes.set_yticks(range(len(groups)), [style.label for style in styles])
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.set(title=title, xlabel=unit)
     return figure
 
 

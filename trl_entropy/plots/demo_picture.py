@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runlog.smooth import smooth
 from .frontier_picture import draw_frontier, styles
 from .style import new_figure, paper_style, save_figure
 
@@ -29,11 +30,6 @@ def plot_demo(results: dict[str, Any], path: str | Path) -> list[Path]:
 
     Returns:
         The two files, PNG first.
-
-    Example:
-        ```python
-        plot_demo(json.loads(Path("demo_output/results.json").read_text()), "demo.png")
-        ```
     """
     with paper_style():
         figure, axes = new_figure(2, 2, size=(9.4, 7.0))
@@ -59,23 +55,11 @@ def _training(axis: Any, results: dict[str, Any], key: str) -> None:
         curves = results["methods"][label]["curves"]
         batches = np.array(curves[0]["batch"])
         width = max(1, round(_SMOOTHING / batches[0]))
-        smooth = [_smooth(curve[key], width) for curve in curves]
-        if len(smooth) > 1:
-            for curve in smooth:
-                axis.plot(batches, curve, color=style.color, linewidth=0.6, alpha=0.45)
-        axis.plot(
-            batches,
-            np.mean(smooth, axis=0),
-            marker=style.marker,
-            markevery=max(1, len(batches) // 6),
-            **style.line(),
-        )
-
-
-def _smooth(values: list[float], width: int) -> np.ndarray:
-    """A centred moving average; at the ends over what there is."""
-    kernel = np.ones(min(width, len(values)))
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+        lines = [smooth(np.array(curve[key]), width) for curve in curves]
+        for line in lines if len(lines) > 1 else ():
+            axis.plot(batches, line, color=style.color, linewidth=0.6, alpha=0.45)
+        every = max(1, len(batches) // 6)
+        axis.plot(batches, np.mean(lines, axis=0), marker=style.marker, markevery=every, **style.line())
 
 
 def _over_time(axis: Any, results: dict[str, Any]) -> None:

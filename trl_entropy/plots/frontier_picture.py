@@ -18,13 +18,9 @@ def styles(labels: Iterable[str]) -> dict[str, SeriesStyle]:
 
 
 def draw_frontier(axis: Any, results: Mapping[str, Any], labels: Sequence[str], bands: bool) -> None:
-    """Draw the paths of some methods; with bands, the 95 % interval of pass@16 at each pass@1.
+    """Draw the paths of some methods, from `trl_entropy.study.compared`.
 
-    Args:
-        axis: where to.
-        results: from `trl_entropy.study.compared`.
-        labels: the methods.
-        bands: shade the intervals, and draw the interpolated line instead of the evaluations.
+    With bands, the interpolated line instead of the evaluations, and the 95 % interval of pass@16 at each pass@1.
     """
     for label, style in styles(labels).items():
         method = results["methods"][label]

@@ -22,15 +22,7 @@ _LEGEND_LINE = 0.17  # inches
 
 @dataclass(frozen=True)
 class LawLine:
-    """One run's points and what was fitted to them.
-
-    Args:
-        entropy: Shape (n,), nats, in the order of time.
-        reward: Shape (n,).
-        fit: The law of all points.
-        style: How to draw it.
-        forecast: The law of the first points, if it shall be shown.
-    """
+    """One run's entropies (n,), in nats, and rewards (n,) in the order of time, and what was fitted to them."""
 
     entropy: NDArray[np.float64]
     reward: NDArray[np.float64]
@@ -46,12 +38,7 @@ def plot_law(
 
     A fit whose verdict is `unfit` is not drawn: its points are, and the legend says so. Points that a forecast was
     fitted on are filled, the rest are hollow, and the forecast's curve is dotted. The legend stands below the axes,
-    long names shortened in their middle.
-
-    Args:
-        lines: One a run.
-        title: Of the picture.
-        size: Inches, without the legend.
+    long names shortened in their middle; it is not part of the size, in inches.
 
     Raises:
         ValueError: If there is no line.

@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .style import (
-    MOST_LINES,
-    SeriesStyle,
-    legend_label,
-    new_figure,
-    paper_style,
-    save_figure,
-    series_style,
-)
+from .style import MOST_LINES, SeriesStyle, legend_label, new_figure, paper_style, save_figure, series_style
 
 
 if TYPE_CHECKING:
@@ -26,12 +18,7 @@ Curve = Mapping[int, tuple[float, float, float]]  # k -> mean, low, high
 def plot_pass_at_k(results: Mapping[str, Any], path: str | Path) -> list[Path]:
     """Draw the pass@k curves of a `results.json`, a line a model and a panel a benchmark.
 
-    Args:
-        results: the content of `results.json` as `trl-entropy eval` writes it.
-        path: where to, with or without `.png`; a PNG and an SVG are written.
-
-    Returns:
-        The files written.
+    A PNG and an SVG are written, to a path with or without the suffix.
 
     Raises:
         ValueError: if no pass@k is among the numbers.

@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one line is drawn.
+    """How one line is drawn: its colour on white and on a dark page (`#14171a`), each at least 3:1 against it.
 
-    Args:
-        label: The name in legends.
-        color: The colour on white, at least 3:1 against it.
-        dark: The colour on a dark page, at least 3:1 against `#14171a`.
-        dash: On and off lengths in units of the line width; empty for a solid line.
-        marker: A matplotlib marker.
+    The dash is on and off lengths in units of the line width, empty for a solid line.
     """
 
     label: str
@@ -125,10 +120,6 @@ def styles_by_method(methods: Sequence[str], labels: Sequence[str]) -> list[Seri
     """A style for each line by its method: one colour a method, in the order of appearance, `plain` always the first.
 
     Lines of one method differ in dash and marker; where all lines are of one method, in colour too.
-
-    Args:
-        methods: The method's key of each line.
-        labels: Of the lines, for legends.
 
     Example:
         >>> a, b, c = styles_by_method(["siren", "plain", "siren"], "abc")

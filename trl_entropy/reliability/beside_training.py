@@ -14,10 +14,8 @@ _told: set[str] = set()
 def beside_training(what: str) -> Iterator[None]:
     """Run a block that training does not need: where it fails, a full disk or not, warn once a run, and go on.
 
-    Only for what no other process waits for: a process that leaves a collective early holds up the others.
-
-    Args:
-        what: What is being written, as the subject of the warning, such as "metrics.jsonl".
+    Only for what no other process waits for: a process that leaves a collective early holds up the others. `what` is
+    being written, the subject of the warning, such as "metrics.jsonl".
     """
     try:
         yield

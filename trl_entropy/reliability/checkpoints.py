@@ -44,12 +44,9 @@ class SaveError(TrlEntropyError, OSError):
 
 
 def seal(folder: str | os.PathLike, run: RunId | None = None, **facts: Any) -> None:
-    """Record size (bytes) and checksum of everything in `folder`. To be called when all processes have written.
+    """Record size (bytes) and checksum of everything in `folder`, the run that saved it, and other facts, plain data.
 
-    Args:
-        folder: the checkpoint.
-        run: the run that saved it.
-        facts: what else to keep; plain data.
+    To be called when all processes have written.
     """
     folder = Path(folder)
     files = {
@@ -69,11 +66,8 @@ def unseal(folder: str | os.PathLike, run: RunId | None = None) -> None:
 
 def sealed_facts(folder: str | os.PathLike) -> dict[str, Any]:
     """What the seal says beside the files; empty where there is none that can be read, or it is not finished."""
-    try:
-        content = json.loads((Path(folder) / SEAL).read_text(encoding="utf-8"))
-        return {key: value for key, value in content.items() if key != "files"} if content["files"] else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    content = _seal_of(folder)
+    return {key: value for key, value in content.items() if key != "files"} if content.get("files") else {}
 
 
 @contextmanager
@@ -92,11 +86,7 @@ def flaw(folder: str | os.PathLike, contents: bool = True) -> str | None:
 
     A sealed one must hold every file, at its size and with its checksum. One without a seal passes when another
     program made it, which shows in its lack of an entropy state: then its trainer state, which `Trainer` writes last,
-    must be readable.
-
-    Args:
-        folder: the checkpoint.
-        contents: whether to read every file for its checksum, or to look at names and sizes only.
+    must be readable. Without `contents` names and sizes are looked at, and no checksum.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -127,14 +117,10 @@ def flaw(folder: str | os.PathLike, contents: bool = True) -> str | None:
 
 
 def newest_complete(run: str | os.PathLike, contents: bool = True) -> tuple[str | None, dict[str, str]]:
-    """The complete checkpoint of highest step of the run that owns the folder `run`, and what is wrong with others.
+    """The complete checkpoint of highest step of the run that owns the folder `run`, `None` where there is none.
 
-    Args:
-        run: a run's folder. Where nobody left a name as its owner, every checkpoint in it counts.
-        contents: as in [`flaw`].
-
-    Returns:
-        The checkpoint, and by path why one of a higher step is passed over: its flaw, or that another run saved it.
+    Beside it, by path, why one of a higher step is passed over: its [`flaw`], or that another run saved it. Where
+    nobody left a name as the folder's owner, every checkpoint in it counts.
     """
     owner = owner_of(run)
     flaws: dict[str, str] = {}
@@ -152,10 +138,15 @@ def newest_complete(run: str | os.PathLike, contents: bool = True) -> tuple[str 
 
 def run_that_saved(folder: str | os.PathLike) -> RunId:
     """The run that began to save a checkpoint; one without an id for what is not sealed by ours."""
+    return run_of(_seal_of(folder).get("run"))
+
+
+def _seal_of(folder: str | os.PathLike) -> dict[str, Any]:
     try:
-        return run_of(json.loads((Path(folder) / SEAL).read_text(encoding="utf-8")).get("run"))
-    except (OSError, ValueError, AttributeError):
-        return RunId()
+        content = json.loads((Path(folder) / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def goes_on_as(folder: str | os.PathLike, run_folder: str | os.PathLike) -> RunId | None:
@@ -201,13 +192,8 @@ def make_way(folder: str | os.PathLike, run: RunId) -> Path | None:
 def rotate(run_folder: str | os.PathLike, run: RunId, limit: int | None, keep: tuple[str | None, ...]) -> None:
     """Delete `run`'s own checkpoints of lowest step, until `limit` are left; half-written ones go first.
 
-    By step, whatever the clock says. Other runs' checkpoints neither count nor are deleted.
-
-    Args:
-        run_folder: the folder.
-        run: the run.
-        limit: `save_total_limit`; `None` or 0 keeps all.
-        keep: what is never deleted: the checkpoint just sealed, and the best.
+    By step, whatever the clock says; without a limit all are kept. Other runs' checkpoints neither count nor are
+    deleted. What to `keep` never is: the checkpoint just sealed, and the best.
     """
     if not limit or limit < 0:
         return

@@ -29,18 +29,13 @@ _SPLIT = (
 class DataPlace(TrainerCallback):
     """Counts epochs and the batches (of one backward pass) taken in the present one, from where a run begins.
 
-    Attributes:
-        epoch: from 0; -1 before the first.
-        batches: taken in it.
-        in_stream: epoch and batches with which a run on a stream begins; one on a map-style dataset begins where its
-            step says.
-        sampler: the map-style dataset's.
+    A run on a map-style dataset begins where its step says, one on a stream at `in_stream`.
     """
 
     def __init__(self):
-        self.epoch, self.batches = -1, 0
-        self.in_stream: tuple[int, int] = (0, 0)
-        self.sampler: Sampler | None = None
+        self.epoch, self.batches = -1, 0  # epochs count from 0
+        self.in_stream: tuple[int, int] = (0, 0)  # epoch and batches
+        self.sampler: Sampler | None = None  # the map-style dataset's
         self._skipped = 0
 
     def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
@@ -50,7 +45,8 @@ class DataPlace(TrainerCallback):
             steps = max(1, math.ceil(len(train_dataloader) / args.gradient_accumulation_steps))
             epoch, taken = divmod(state.global_step, steps)
             self._skipped = 0 if args.ignore_data_skip else taken * args.gradient_accumulation_steps
-            redraw(self.sampler, epoch)
+            for _ in range(epoch):  # its own generator then stands where it does after as many passes
+                next(iter(self.sampler), None)
         self.epoch = epoch - 1
 
     def on_epoch_begin(self, args, state, control, **kwargs):
@@ -59,18 +55,10 @@ class DataPlace(TrainerCallback):
         self.batches, self._skipped = self._skipped, 0
 
     def on_substep_end(self, args, state, control, **kwargs):
-        """A backward pass without an update."""
+        """A backward pass, without an update."""
         self.batches += 1
 
-    def on_step_end(self, args, state, control, **kwargs):
-        """A backward pass with an update."""
-        self.batches += 1
-
-
-def redraw(sampler: Sampler, epochs: int) -> None:
-    """Bring a sampler's own generator to where it stands after `epochs` passes."""
-    for _ in range(epochs):
-        next(iter(sampler), None)
+    on_step_end = on_substep_end  # with one
 
 
 def split_of(args: Any, processes: int) -> dict[str, Any]:
@@ -81,12 +69,8 @@ def split_of(args: Any, processes: int) -> dict[str, Any]:
 def why_inexact(checkpoint: str, step: int, facts: dict[str, Any], args: Any, processes: int) -> list[str]:
     """Why the run that resumes from a checkpoint is not the one that would have gone on, in words; empty if it is.
 
-    Args:
-        checkpoint: its folder.
-        step: its optimizer step.
-        facts: what its seal says; empty for one that another program made.
-        args: the arguments of the run that resumes.
-        processes: how many it has.
+    `step` and `facts` are the checkpoint's, what its seal says, empty for one that another program made; `args` and
+    `processes` are those of the run that resumes.
     """
     reasons = []
     split = split_of(args, processes)

@@ -3,16 +3,7 @@
 All processes take the same decision, because one that stops alone leaves the others waiting in a collective. Saving is
 the exception: the process that could not write stops, and the launcher ends the others.
 
-| fault | what happens |
-|---|---|
-| a reward is NaN or None | TRL gives that completion the advantage 0; `faults/unscored_completions` counts it |
-| a reward is infinite, or a reward function raises | [`RewardError`] on every process, with the function's name |
-| a reward function takes longer than `reward_timeout` | the same |
-| a gradient is NaN or infinite at the end of a step | no update; `faults/skipped_updates` counts it, DeepSpeed's too |
-| twenty such steps in a row | [`NonFiniteError`]: the weights are still good |
-| the loss is not finite under DeepSpeed, which steps inside `backward` | [`NonFiniteError`] before that |
-| a checkpoint cannot be written | [`SaveError`]; what was written of it is removed, older ones stay |
-| a log, a picture or the card cannot be written | one warning; training goes on |
+docs/reliability.md has each fault and what is done about it.
 """
 
 import logging

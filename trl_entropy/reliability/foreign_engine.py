@@ -1,8 +1,4 @@
-"""Training engines that exchange TRL's loss: entropy control would do nothing under them, without a word.
-
-Unsloth compiles a trainer of its own in place of `trl.GRPOTrainer`, which sets entropies to None. A Liger loss is
-computed from hidden states, past TRL's fused head; TRL from 1.15 on has none, and takes Liger's layer kernels only.
-"""
+"""Unsloth compiles a trainer of its own in place of TRL's, which sets entropies to None: methods would do nothing."""
 
 import warnings
 from typing import Any
@@ -10,7 +6,7 @@ from typing import Any
 
 # Where TRL's data flow passes, and the methods with it
 _SEAMS = ("_compute_loss", "compute_loss", "_get_per_token_logps_and_entropies", "_generate_and_score_completions")
-_LIGER = ("use_liger_loss", "liger_grpo_loss", "liger_loss")
+_REMEDY = "Do not import unsloth, and load the model with transformers."
 
 
 class ForeignEngineError(ValueError):
@@ -18,7 +14,7 @@ class ForeignEngineError(ValueError):
 
 
 def check_engine(trainer: Any) -> None:
-    """Refuse a run whose loss another engine computes; warn where only the measurements are lost.
+    """Refuse a run whose loss Unsloth computes; warn where only the measurements are lost.
 
     To be called when `GRPOTrainer.__init__` is done.
 
@@ -28,8 +24,8 @@ def check_engine(trainer: Any) -> None:
     Raises:
         ForeignEngineError: when a method, TRL's bonus or its entropy mask is on.
     """
-    engine = foreign_engine(trainer)
-    if engine is None:
+    bases = type(trainer).__mro__
+    if not any(_is_unsloth(base) or any(_is_unsloth(vars(base).get(name)) for name in _SEAMS) for base in bases):
         if _is_unsloth(type(getattr(trainer, "model", None))):
             warnings.warn(
                 "The model was loaded by Unsloth, whose forward is not tested with TRL's fused head. Compare the "
@@ -40,26 +36,12 @@ def check_engine(trainer: Any) -> None:
     wanted = [*args.entropy_methods]
     wanted += [name for name in ("entropy_coef", "use_adaptive_entropy", "entropy_guard") if getattr(args, name, None)]
     wanted += ["top_entropy_quantile"] if args.top_entropy_quantile < 1 else []
-    remedy = {
-        "Unsloth": "Do not import unsloth, and load the model with transformers",
-        "Liger": "Set use_liger_loss=False (use_liger_kernel=True without it is fine)",
-    }[engine]
     if wanted:
         raise ForeignEngineError(
-            f"{engine} computes the loss here, past the place where {', '.join(wanted)} would act: no entropy reaches "
-            f"it. {remedy}."
+            f"Unsloth computes the loss here, past the place where {', '.join(wanted)} would act: no entropy reaches "
+            f"it. {_REMEDY}"
         )
-    warnings.warn(f"{engine} computes the loss here: no entropy is measured or logged. {remedy}.")
-
-
-def foreign_engine(trainer: Any) -> str | None:
-    """`"Unsloth"` or `"Liger"` where it computes the trainer's loss, else None."""
-    bases = type(trainer).__mro__
-    if any(_is_unsloth(base) or any(_is_unsloth(vars(base).get(name)) for name in _SEAMS) for base in bases):
-        return "Unsloth"
-    if any(getattr(trainer, name, None) or getattr(getattr(trainer, "args", None), name, None) for name in _LIGER):
-        return "Liger"
-    return None
+    warnings.warn(f"Unsloth computes the loss here: no entropy is measured or logged. {_REMEDY}")
 
 
 def _is_unsloth(thing: Any) -> bool:

@@ -23,18 +23,14 @@ def make_room(folder: str | os.PathLike, step: int) -> None:
     """Prepare the logs in `folder` for a run that goes on from optimizer step `step`, 0 for a fresh one."""
     for name in LOG_FILES:
         path = Path(folder) / name
-        if path.exists():
-            abandon_after(path, step) if step else set_aside(path)
+        if path.exists() and step:
+            _abandon_after(path, step)
+        elif path.exists():
+            aside = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
+            path.rename(next(place for place in aside if not place.exists()))
 
 
-def set_aside(path: Path) -> None:
-    """Give a file that is there a name of its own, so that its name is free."""
-    if path.exists():
-        number = next(n for n in count(1) if not path.with_stem(f"{path.stem}-{n}").exists())
-        path.rename(path.with_stem(f"{path.stem}-{number}"))
-
-
-def abandon_after(path: Path, step: int) -> None:
+def _abandon_after(path: Path, step: int) -> None:
     """Move the lines of `path` that belong to steps after `step`, or to none since they were cut off, out of it."""
     kept, abandoned = [], []
     for line in path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n"):

@@ -68,12 +68,10 @@ def watched(trainer: Any) -> Iterator[list[tuple[str, BaseException]]]:
     TRL gathers the rewards of all processes: one that raised there would leave the others waiting.
     """
     failures: list[tuple[str, BaseException]] = []
-    originals = trainer.reward_funcs
-    names = trainer.reward_func_names
-    limit = trainer.args.reward_timeout
+    originals, limit = trainer.reward_funcs, trainer.args.reward_timeout
     trainer.reward_funcs = [
         function if isinstance(function, torch.nn.Module) else _reporting(function, name, limit, failures)
-        for function, name in zip(originals, names, strict=True)
+        for function, name in zip(originals, trainer.reward_func_names, strict=True)
     ]
     try:
         yield failures

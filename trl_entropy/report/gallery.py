@@ -9,8 +9,7 @@ from itertools import count
 import numpy as np
 
 from ..law.points import RunLaw
-from ..plots.curves import group_styles, plot_metric
-from ..plots.endpoints import plot_last_values
+from ..plots.curves import group_styles, plot_last_values, plot_metric
 from ..plots.law_picture import LawLine, plot_law
 from ..plots.pass_at_k_picture import Curve, draw_pass_at_k, evaluated
 from ..plots.style import BASELINE, MOST_LINES, SeriesStyle, new_figure, paper_style, series_style

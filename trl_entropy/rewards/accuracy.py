@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .extract import extract_answer
 from .golds import gold_answer, unreadable
-from .numbers import number_verdict, quick_verdict
+from .numbers import number, quick_verdict
 from .pool import GradingPool
 from .reconcile import reconcile
 
@@ -32,9 +32,9 @@ class MathReward:
         require_box: only `\boxed{...}` counts as an answer. By default "the answer is ..." does too.
 
     Calling convention: `reward(completions=..., solution=[...], log_extra=..., log_metric=...)`. The gold may be an
-    answer (`\frac{1}{2}`), a text with an answer in `$...$` or `\boxed{}`, or a GSM8K solution ending in `#### 42`;
-    the column may be called `solution` or `answer`. Where both are there, `solution` is the gold if it marks its
-    answer by `\boxed{}`, `####` or `$...$` around it all, else `answer` is, unless it is empty. Logged: columns
+    answer (`\frac{1}{2}`), a text with an answer in `$...$`, `\boxed{}` or `<answer>`, or a GSM8K solution ending in
+    `#### 42`; the column may be called `solution` or `answer`. Where both are there, `solution` is the gold if it
+    marks its answer so, with `$...$` around it all, else `answer` is, unless it is empty. Logged: columns
     `extracted_answer` and `verdict`; shares of the batch `math/no_answer`, `math/unparsed`, `math/unparsed_gold`,
     `math/timeout`, `math/crash`, `math/memory`.
 
@@ -44,11 +44,7 @@ class MathReward:
     """
 
     def __init__(
-        self,
-        timeout: float = 3.0,
-        memory_mb: int = 1024,
-        workers: int | None = None,
-        require_box: bool = False,
+        self, timeout: float = 3.0, memory_mb: int = 1024, workers: int | None = None, require_box: bool = False
     ):
         self.__name__ = "math_reward"  # TRL names a reward's metrics by this
         self.pool = GradingPool(timeout, memory_mb, workers)
@@ -110,14 +106,12 @@ class MathReward:
 def _at_once(gold: str, answer: str | None) -> str | None:
     """The verdict that needs no worker, None if one is needed."""
     if answer is None:
-        return "unparsed_gold" if unreadable(gold) else "no_answer" if number_verdict(gold, gold) else None
+        return "unparsed_gold" if unreadable(gold) else "no_answer" if number(gold) else None
     pair = reconcile(gold, answer)
     if pair is None:
         return "different"
     verdict = quick_verdict(*pair)
-    if verdict is None and unreadable(pair[0]):
-        return "unparsed_gold"
-    return verdict or number_verdict(*pair)
+    return "unparsed_gold" if verdict is None and unreadable(pair[0]) else verdict
 
 
 def _golds(solution: Sequence[str] | None, answer: Sequence[str] | None) -> Sequence[str] | None:

@@ -3,16 +3,17 @@
 import logging
 import re
 from functools import lru_cache
+from typing import Any
 
 from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy import FiniteSet
 
 from .golds import unreadable
-from .numbers import number_verdict, quick_verdict
+from .numbers import quick_verdict
 from .reconcile import reconcile
-from .refute import all_surely_different, falsely_equal
-from .same import members, same_where_real
 from .two_stage import install
+from .values import all_surely_different, falsely_equal, same_where_real
 
 
 # LaTeX only: math-verify's other reader hands text to sympy's parse_expr, which evaluates Python. Its units are off:
@@ -51,7 +52,6 @@ def compare(gold: str, answer: str) -> str:
     verdict = quick_verdict(gold, answer)
     if verdict is None and unreadable(gold):
         return "unparsed_gold"
-    verdict = verdict or number_verdict(gold, answer)
     if verdict is not None:
         return verdict
     expected, given = _read(gold), _read(answer)
@@ -76,8 +76,13 @@ def _equal(expected: tuple, given: tuple) -> bool:
             equal = verify(wanted, had, allow_set_relation_comp=True, timeout_seconds=None)
             if (equal or same_where_real(wanted, had)) and not falsely_equal(wanted, had):
                 return True
-    several = members(given[0])
-    return bool(several) and not members(expected[0]) and all(_equal(expected[:1], (one,)) for one in several)
+    several = _members(given[0])
+    return bool(several) and not _members(expected[0]) and all(_equal(expected[:1], (one,)) for one in several)
+
+
+def _members(expression: Any) -> tuple:
+    """The members of a finite set of two or more, as a list of answers is read; none of anything else."""
+    return expression.args if isinstance(expression, FiniteSet) and len(expression.args) > 1 else ()
 
 
 def warm_up() -> None:

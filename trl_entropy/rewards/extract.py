@@ -64,15 +64,11 @@ def extract_answer(text: str, require_box: bool = False) -> str | None:
     1. The content of the last complete `\boxed{...}` (or `\fbox{...}`); boxes joined by a comma, "and" or "or" form
        one answer, so `\boxed{1} and \boxed{2}` gives `1, 2`, and so do `\boxed{1} or 2`, `1 or \boxed{2}`. A box that
        never closes, or whose content is longer than 2,000 characters, is no answer.
-    2. Without any box, and unless `require_box`: the content of the last `<answer>...</answer>`.
+    2. Without any box, and unless `require_box`, which ends here: the content of the last `<answer>...</answer>`.
     3. Else what follows the last label ("answer is", "Answer:", a heading "Answer", "####", "答案") within the last
        4,000 characters: its first formulas between `$`, `\(`, `\[`, backquotes or `\begin{equation}`, else its first
        numbers ("1, 2 and 3" gives `1, 2, 3`) that no formula goes on from ("10^5" is one, "10 cm" is not), else the
        sentence. What is hedged, "3 or x", is never less than the whole hedge.
-
-    Args:
-        text: the completion.
-        require_box: accept step 1 only.
 
     Example:
         >>> extract_answer(r"First \boxed{3}. No: the answer is $\boxed{\frac{1}{2}}$.")

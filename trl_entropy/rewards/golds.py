@@ -37,7 +37,7 @@ def gold_text(gold: Any) -> str:
 
 
 def gold_answer(gold: Any) -> str:
-    r"""The answer inside a gold: its last box, what follows `####` or "the answer is", the inside of `$...$`, or all.
+    r"""The answer inside a gold: in its last `<answer>` or box, behind `####` or "the answer is", in `$...$`, or all.
 
     None, as of a data set's empty cell, gives the empty text, which no grader can read.
 
@@ -45,7 +45,7 @@ def gold_answer(gold: Any) -> str:
         >>> gold_answer("2 + 2 = 4\n#### 4"), gold_answer("$x$"), gold_answer("The answer is 5."), gold_answer(None)
         ('4', 'x', '5', '')
     """
-    text = gold_text(gold).strip()
+    text = gold_text(gold).rpartition("<answer>")[2].partition("</answer>")[0].strip()
     boxed = extract_answer(text, require_box=True)
     if boxed is not None:
         return boxed

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 
-_RATIONAL = re.compile(r"([+-]?)(?:(\d+)|(\d+)\s*/\s*(\d+)|\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\})", re.ASCII)
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)\s*(?:10\^\{?(?P<bare>-?\d+)\}?"
     r"|(?=[\d.\\])(?P<whole>\d{1,3}(?:,\d{3})+|\d+)?(?:\.(?P<decimals>\d+)|\.(?=\D|$))?"
@@ -19,52 +18,42 @@ _SPACING = re.compile(r"(?:(?<!\\)\\[,;!]|\s)+")
 
 
 def quick_verdict(gold: str, answer: str) -> str | None:
-    r"""`"equal"` for the same text up to spacing, either verdict for two plain integers or fractions, else None.
+    r"""`"equal"` for the same text up to spacing, either verdict for two plain numbers, else None.
 
     Most answers of AIME, AMC and GSM8K are integers, and most right answers are spelled as the gold is: a worker,
     whose parser takes about 10 ms an answer, is asked about the others.
 
+    Numbers are integers, decimals, fractions, mixed numbers, grouped thousands, powers of ten, percentages. Equal are
+    equal values, and `50` or `0.5` for 50 %. Different are exact values that are not the same, and decimals further
+    apart than 2e-6 (math-verify compares them at six places) or, so that small ones are not all equal, than a part in
+    1e5 of the larger, a part in 1e3 where only one of the two is a decimal. What is closer is math-verify's.
+
     Example:
-        >>> quick_verdict("042", "42"), quick_verdict(r"\frac{2}{4}", "1/2"), quick_verdict("7", "7.0")
-        ('equal', 'equal', None)
+        >>> quick_verdict(r"\frac{2}{4}", "1/2"), quick_verdict("12.5", r"12.5\%"), quick_verdict("x  2", "x2")
+        ('equal', 'equal', 'equal')
+        >>> quick_verdict("4.5 \\times 10^{33}", "4.5"), quick_verdict("1", "x")
+        ('different', None)
     """
-    first, second = _rational(gold), _rational(answer)
+    first, second = number(gold), number(answer)
     if first is not None and second is not None:
-        return "equal" if first == second else "different"
+        scales = [1] if first.percent == second.percent else [1, 100 if first.percent else Fraction(1, 100)]
+        if any(first.value == second.value * scale for scale in scales):
+            return "equal"
+        if all(_apart(first, second, scale) for scale in scales):
+            return "different"
     plain = _without_spacing(gold)
     return "equal" if plain and plain == _without_spacing(answer) else None
 
 
-def number_verdict(gold: str, answer: str) -> str | None:
-    r"""A verdict for two plain numbers, None if either is none or the decision is close enough to be math-verify's.
+class Number(NamedTuple):
+    """A value; whether it is exact, so no decimal; whether it is a percentage, whose value is before the sign."""
 
-    Integers, decimals, fractions, mixed numbers, grouped thousands, powers of ten, percentages. Equal are equal
-    values, and `50` or `0.5` for 50 %. Different are exact values that are not the same, and decimals further apart
-    than 2e-6 (math-verify compares them at six places) or, so that small ones are not all equal, than a part in 1e5
-    of the larger, a part in 1e3 where only one of the two is a decimal.
-
-    Example:
-        >>> [number_verdict("12.5", r"12.5\%"), number_verdict("4.5 \\times 10^{33}", "4.5"), number_verdict("1", "x")]
-        ['equal', 'different', None]
-    """
-    first, second = _number(gold), _number(answer)
-    if first is None or second is None:
-        return None
-    scales = [1] if first.percent == second.percent else [1, 100 if first.percent else Fraction(1, 100)]
-    if any(first.value == second.value * scale for scale in scales):
-        return "equal"
-    if all(_apart(first, second, scale) for scale in scales):
-        return "different"
-    return None
-
-
-class _Number(NamedTuple):
     value: Fraction
     exact: bool
     percent: bool
 
 
-def _apart(first: _Number, second: _Number, scale: int | Fraction) -> bool:
+def _apart(first: Number, second: Number, scale: int | Fraction) -> bool:
     difference = abs(first.value - second.value * scale)
     if first.exact and second.exact:
         return difference > 0
@@ -74,8 +63,9 @@ def _apart(first: _Number, second: _Number, scale: int | Fraction) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _number(text: str) -> _Number | None:
-    match = _NUMBER.fullmatch(text) if len(text) <= 400 else None
+def number(text: str) -> Number | None:
+    """A plain number, None of anything else."""
+    match = _NUMBER.fullmatch(text) if len(text) <= 1_000 else None
     if match is None:
         return None
     whole, decimals, above = match["whole"], match["decimals"], match["above"]
@@ -92,20 +82,7 @@ def _number(text: str) -> _Number | None:
         value /= below
     value += Fraction(int(above or 0), below) + Fraction(int(decimals or 0), 10 ** len(decimals or ""))
     value *= Fraction(10) ** exponent
-    return _Number(-value if match["sign"] == "-" else value, decimals is None, match["percent"] is not None)
-
-
-def _rational(text: str) -> Fraction | None:
-    text = text.strip()
-    match = _RATIONAL.fullmatch(text) if len(text) <= 1_000 else None
-    if match is None:
-        return None
-    sign, integer, above, below, upper, lower = match.groups()
-    denominator = int(below or lower or 1)
-    if denominator == 0:
-        return None
-    value = Fraction(int(integer or above or upper), denominator)
-    return -value if sign == "-" else value
+    return Number(-value if match["sign"] == "-" else value, decimals is None, match["percent"] is not None)
 
 
 def _without_spacing(text: str) -> str:

@@ -3,7 +3,8 @@ r"""Two answers brought to one spelling, each in the light of the other, and wha
 import re
 
 from .normalise import normalise, parts
-from .units import GLUED, contradict, is_plain, is_word, letter_behind, without_text, without_words
+from .numbers import number
+from .units import GLUED, contradict, is_word, letter_behind, without_text, without_words
 
 
 _LABELLED = re.compile(
@@ -83,9 +84,9 @@ def _units(gold: str, answer: str) -> tuple[str, str] | None:
     (value, letter, apart), (other, its, stands) = letter_behind(first), letter_behind(second)
     if contradict(units[0] or letter, units[1] or its):
         return None
-    if letter and is_plain(second) and (apart or units[1] == letter):
+    if letter and number(second) and (apart or units[1] == letter):
         first = value
-    elif its and is_plain(first) and (stands or its in GLUED or units[0] == its):
+    elif its and number(first) and (stands or its in GLUED or units[0] == its):
         second = other
     return first, second
 

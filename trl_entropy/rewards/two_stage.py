@@ -6,6 +6,7 @@ again with LL. A parse that SLL finishes is the parse that LL finds (Parr, Harwe
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from antlr4.atn.PredictionMode import PredictionMode
@@ -13,10 +14,10 @@ from latex2sympy2_extended import latex2sympy2 as reader
 from math_verify import parser as verify_parser
 
 
+@cache
 def install() -> None:
     """Make math-verify parse in two stages in this process. Twice is once."""
-    if not getattr(verify_parser.latex2sympy, "two_stage", False):
-        verify_parser.latex2sympy = _in_two_stages(verify_parser.latex2sympy)
+    verify_parser.latex2sympy = _in_two_stages(verify_parser.latex2sympy)
 
 
 def _in_two_stages(read: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,5 +38,4 @@ def _in_two_stages(read: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             reader.PSParser = plain
 
-    latex2sympy.two_stage = True  # type: ignore[attr-defined]
     return latex2sympy

@@ -129,11 +129,6 @@ def is_word(letters: str) -> bool:
     return len(letters) > 2 and vowel and letters.lower() != "".join(sorted(letters.lower()))
 
 
-def is_plain(text: str) -> bool:
-    """Whether the text is a number alone, or one with a percent sign."""
-    return re.fullmatch(rf"(?:{_PLAIN})(?:\s*\\%)?", text.strip(), re.ASCII) is not None
-
-
 def contradict(first: str, second: str) -> bool:
     """Whether two units are known and not the same; powers and what is not in the table do not count."""
     names = [_CANONICAL.get(name) or _CANONICAL.get(_singular(name)) for name in (_base(first), _base(second))]
