@@ -95,7 +95,17 @@ def test_the_commands_defaults_are_the_studys(tmp_path):
 @pytest.mark.slow
 def test_a_small_demo_from_end_to_end_twice_the_same(tmp_path, capsys):
     arguments = ["--warmup-steps", "30", "--batches", "2", "--evaluations", "2", "--puzzles", "12"]
-    arguments += ["--methods", "plain", "siren", "--prompts-per-batch", "4", "--jobs", "2", "--cache-dir", str(tmp_path / "cache")]
+    arguments += [
+        "--methods",
+        "plain",
+        "siren",
+        "--prompts-per-batch",
+        "4",
+        "--jobs",
+        "2",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
     for name in ("first", "second"):
         assert main(["demo", *arguments, "--output-dir", str(tmp_path / name)]) == 0
     printed = capsys.readouterr().out
