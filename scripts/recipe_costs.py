@@ -94,7 +94,9 @@ def cost(name: str, card: Card, prompt: int) -> Cost:
     adapters = 3 * 7 * given.get("lora_r", 0) * model.layers * model.width
     states = wide * model.parameters + 16 * adapters if lora else 16 * model.parameters
     tokens = micro * (prompt + longest)
-    inside = tokens * (8 * model.width + 3 * model.inner) * 4  # of the one layer that is being recomputed: values and gradients
+    inside = (
+        tokens * (8 * model.width + 3 * model.inner) * 4
+    )  # of the one layer that is being recomputed: values and gradients
     gathered = 2 * model.vocabulary * model.width if processes > 1 else 0
     cached = 2 * model.layers * model.keys * 2  # bytes a token: keys and values in half precision
     own = 0 if engine else cached * rollout / processes * (prompt + longest)

@@ -1,17 +1,20 @@
-"""The runs behind the pictures of docs/recipes/: small, real, on a CPU. What they show is a shape, not a figure to reach.
+"""The runs behind the pictures of docs/recipes/: small, real, on a CPU. They show a shape, not a figure to reach.
 
-    python scripts/recipe_runs.py on_policy_lora             # trains its runs, a few minutes each, then draws them
+    python scripts/recipe_runs.py on_policy_lora             # trains its runs, minutes each, then draws them
     python scripts/recipe_runs.py explosion --run guard      # one of its runs, in a process of its own
     python scripts/recipe_runs.py explosion --draw           # draws what is there
 
-The policy is the built-in task's (countdown, 0.37 M parameters, 109 words, warmed up to pass@1 0.31); for `vision` it is
-a model of 30 thousand parameters that begins from random weights and looks at squares of one colour.
+The policy is the built-in task's (countdown, 0.37 M parameters, 109 words, warmed up to pass@1 0.31); for `vision` it
+is a tiny model that begins from random weights and looks at squares of one colour. On two processes:
+
+    python -m torch.distributed.run --nproc_per_node 2 scripts/recipe_runs.py resume --run "at 12, two processes"
 """
 
 import argparse
 import json
 import os
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 
@@ -42,7 +45,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "bonus": BONUS,
         "bonus, guard": {**BONUS, "entropy_guard": "lower", "entropy_guard_high": 0.6},
         "bonus, band": {**BONUS, "band_width": 0.05, "band_step": 0.1, "control_target": 0.5},
-        "SIREN": {**LONG, "siren_coef": 1.0},
+        "SIREN alone": {**LONG, "siren_coef": 1.0},
     },
     "resume": {
         "uninterrupted": {**CHECKPOINTS, "siren_coef": 1.0},
@@ -106,7 +109,10 @@ def squares(folder: Path) -> dict[str, Any]:
 
     def reward(completions, name, **_):
         said = [completion[0]["content"] for completion in completions]
-        return [sum(a == b for a, b in zip(text, word[:3], strict=False)) / 3 for text, word in zip(said, name, strict=True)]
+        return [
+            sum(a == b for a, b in zip(text, word[:3], strict=False)) / 3
+            for text, word in zip(said, name, strict=True)
+        ]
 
     return {
         "model": LlavaForConditionalGeneration.from_pretrained(folder),
@@ -136,9 +142,10 @@ def train(recipe: str, label: str, output: Path) -> None:
 
 
 def draw(recipe: str, output: Path, picture: Path) -> None:
-    """Entropy and reward of the recipe's runs, beside each other."""
+    """Entropy and reward of the recipe's runs, beside each other: each step's, and the mean of seven around it."""
     from trl_entropy.plots.style import new_figure, paper_style, series_style
 
+    half = 0 if recipe == "resume" else 3
     with paper_style():
         figure, axes = new_figure(1, 2, size=(7.2, 2.9))
         for index, label in enumerate(RECIPES[recipe]):
@@ -146,7 +153,10 @@ def draw(recipe: str, output: Path, picture: Path) -> None:
             look = series_style(index, label)
             for axis, key in zip(axes, ("entropy", "reward"), strict=True):
                 steps, values = [row["step"] for row in rows], [row[key] for row in rows]
-                axis.plot(steps, values, **look.line(), marker=look.marker, markevery=max(1, len(rows) // 6), label=label)
+                axis.plot(steps, values, ".", color=look.color, alpha=0.35, markersize=4, markeredgewidth=0)
+                means = [fmean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+                shown = {"marker": look.marker, "markevery": max(1, len(rows) // 6), "label": label}
+                axis.plot(steps, means, **look.line(), **shown)
         for value, name in REFERENCES.get(recipe, []):
             axes[0].axhline(value, color="#777777", linewidth=1, linestyle=(0, (2, 2)))
             axes[0].annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)

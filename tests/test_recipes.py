@@ -3,6 +3,7 @@
 Their commands are typed in tests/test_docs.py, which reads every page under docs/.
 """
 
+import ast
 import json
 import re
 import runpy
@@ -61,7 +62,9 @@ def test_the_doctor_finds_nothing(name: str):
 
 
 def test_on_policy_and_off_policy_are_what_they_say():
-    steps = {name: read_plan(str(ROOT / f"configs/{COSTS['RECIPES'][name][0]}.yaml"), elsewhere=True) for name in NAMES}
+    steps = {
+        name: read_plan(str(ROOT / f"configs/{COSTS['RECIPES'][name][0]}.yaml"), elsewhere=True) for name in NAMES
+    }
     assert steps["on_policy_lora"].steps_per_rollout == 1
     assert steps["off_policy_7b"].steps_per_rollout == 8
     assert steps["long_runs"].steps_per_rollout == 2
@@ -104,7 +107,7 @@ def test_the_entries_for_trls_index_have_the_configurations_settings(paper: str,
     shown = dict(re.findall(r"(?m)^    (\w+)=([^,]+),", code[1]))
     written = yaml.safe_load((ROOT / f"configs/{name}.yaml").read_text())
     shown.pop("args", None)
-    assert {key: yaml.safe_load(value) for key, value in shown.items()} == {key: written[key] for key in shown}
+    assert {key: ast.literal_eval(value) for key, value in shown.items()} == {key: written[key] for key in shown}
 
 
 @pytest.mark.parametrize("name", ["paper_index", "head_outputs"])
