@@ -45,6 +45,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "bonus": BONUS,
         "bonus, guard": {**BONUS, "entropy_guard": "lower", "entropy_guard_high": 0.6},
         "bonus, band": {**BONUS, "band_width": 0.05, "band_step": 0.1, "control_target": 0.5},
+        "bonus, doubling": {**BONUS, "doubling_factor": 2.0, "control_target": 0.5},
         "SIREN alone": {**LONG, "siren_coef": 1.0},
     },
     "resume": {
@@ -58,7 +59,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 RESUMES = {"resumed at 12": "uninterrupted", "at 12, two processes": "uninterrupted"}
-REFERENCES = {"explosion": [(0.6, "the guard's bound"), (0.5, "the band's target")]}
+REFERENCES = {"explosion": [(0.6, "the guard's bound"), (0.5, "the controllers' target")]}
 
 
 def folder_of(output: Path, recipe: str, label: str) -> Path:
