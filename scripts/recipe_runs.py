@@ -1,13 +1,13 @@
 """The runs behind the pictures of docs/recipes/: small, real, on a CPU. They show a shape, not a figure to reach.
 
     python scripts/recipe_runs.py on_policy_lora             # trains its runs, minutes each, then draws them
-    python scripts/recipe_runs.py explosion --run guard      # one of its runs, in a process of its own
+    python scripts/recipe_runs.py explosion --only "bonus, band"  # one of its runs alone
     python scripts/recipe_runs.py explosion --draw           # draws what is there
 
 The policy is the built-in task's (countdown, 0.37 M parameters, 109 words, warmed up to pass@1 0.31); for `vision` it
 is a tiny model that begins from random weights and looks at squares of one colour. On two processes:
 
-    python -m torch.distributed.run --nproc_per_node 2 scripts/recipe_runs.py resume --run "at 12, two processes"
+    python -m torch.distributed.run --nproc_per_node 2 scripts/recipe_runs.py resume --only "at 12, two processes"
 """
 
 import argparse
@@ -53,13 +53,10 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "resumed at 12": {**CHECKPOINTS, "siren_coef": 1.0},
         "at 12, two processes": {**CHECKPOINTS, "siren_coef": 1.0, "per_device_train_batch_size": 64},
     },
-    "vision": {
-        "GRPO": {"per_device_train_batch_size": 64, "max_steps": 80, "learning_rate": 3e-3},
-        "SIREN": {"per_device_train_batch_size": 64, "max_steps": 80, "learning_rate": 3e-3, "siren_coef": 1.0},
-    },
+    "vision": {"GRPO": {"per_device_train_batch_size": 64, "max_steps": 80, "learning_rate": 3e-3}},
 }
 RESUMES = {"resumed at 12": "uninterrupted", "at 12, two processes": "uninterrupted"}
-REFERENCES = {"explosion": [(0.6, "the guard's bound"), (0.5, "the controllers' target")]}
+REFERENCES = {"explosion": [(0.6, "the guard's bound")]}
 
 
 def folder_of(output: Path, recipe: str, label: str) -> Path:
@@ -171,15 +168,15 @@ def draw(recipe: str, output: Path, picture: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", choices=RECIPES)
-    parser.add_argument("--run", help="train this run only")
+    parser.add_argument("--only", help="train this run only")
     parser.add_argument("--draw", action="store_true", help="train nothing")
     parser.add_argument("--output", type=Path, default=Path("runs/recipes"))
     parser.add_argument("--picture", type=Path, help="docs/images/recipe_NAME.png by default")
     given = parser.parse_args()
     if not given.draw:
-        for label in [given.run] if given.run else RECIPES[given.recipe]:
+        for label in [given.only] if given.only else RECIPES[given.recipe]:
             train(given.recipe, label, given.output)
-    if given.run is None and int(os.environ.get("RANK", "0")) == 0:
+    if given.only is None and int(os.environ.get("RANK", "0")) == 0:
         draw(given.recipe, given.output, given.picture or Path(f"docs/images/recipe_{given.recipe}.png"))
 
 
