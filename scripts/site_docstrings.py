@@ -1,0 +1,43 @@
+"""How the site reads docstrings: griffe, which reads the package without importing it, hands it over here.
+
+An `Example:` is code, a name in brackets, as in TRL's docstrings, is a link where the API pages show the name, and
+an argument that is declared by `argument(default, help, ...)` has that default.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import griffe
+
+
+BRACKETS = re.compile(r"\[`~?([\w.]+)`\](?![\[(])")
+
+
+class Docstrings(griffe.Extension):
+    """Mends the text of every docstring before it is parsed."""
+
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        addresses = {}
+        for part in walk(pkg):
+            addresses |= {str(name): f"{part.path}.{name}" for name in part.exports or ()}
+
+        def link(match: re.Match) -> str:
+            name = match[1].rpartition(".")[2]
+            return f"[`{name}`][{addresses[name]}]" if name in addresses else f"`{name}`"
+
+        for part in walk(pkg):
+            value = part.value if isinstance(part, griffe.Attribute) else None
+            if isinstance(value, griffe.ExprCall) and str(value.function) == "argument":
+                part.value = value.arguments[0]
+            if part.docstring is not None:
+                text = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", part.docstring.value)
+                part.docstring.value = BRACKETS.sub(link, text)
+
+
+def walk(part: griffe.Object) -> Iterator[griffe.Object]:
+    """The object and all that is defined in it."""
+    yield part
+    for member in part.members.values():
+        if isinstance(member, griffe.Object):
+            yield from walk(member)
