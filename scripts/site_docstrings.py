@@ -1,16 +1,19 @@
 """How the site reads docstrings: griffe, which reads the package without importing it, hands it over here.
 
-An `Example:` is code, a name in brackets, as in TRL's docstrings, is a link where the API pages show the name, and
+An `Example:`, and a `>>>` outside of one, is code, a name in brackets, as in TRL's docstrings, is a link where the API pages show the name, and
 an argument that is declared by `argument(default, help, ...)` has that default.
 """
 
 import re
 from collections.abc import Iterator
+from textwrap import indent
 from typing import Any
 
 import griffe
 
 
+# A paragraph of an interactive session that stands in no section
+SESSION = re.compile(r"(?ms)(?<=\n\n)>>> .*?(?=\n\n|\Z)")
 BRACKETS = re.compile(r"\[`~?([\w.]+)`\](?![\[(])")
 
 
@@ -32,6 +35,7 @@ class Docstrings(griffe.Extension):
                 part.value = value.arguments[0]
             if part.docstring is not None:
                 text = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", part.docstring.value)
+                text = SESSION.sub(lambda match: "Examples:\n" + indent(match[0], "    "), text)
                 part.docstring.value = BRACKETS.sub(link, text)
 
 

@@ -85,11 +85,11 @@ def on_post_build(config: Any) -> None:
 
 
 def exported() -> set[str]:
-    """What the package offers: the names in `__all__` of every `__init__.py`, with the package before them."""
+    """What the package offers: the names in `__all__` of every `__init__.py`, in the room that they belong to."""
     names = set()
     for path in (ROOT / "trl_entropy").rglob("__init__.py"):
-        package = ".".join(path.parent.relative_to(ROOT).parts)
+        room = ".".join(path.parent.relative_to(ROOT).parts[:2])  # which shows what the packages inside of it export
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-                names |= {f"{package}.{name}" for name in ast.literal_eval(node.value)}
+                names |= {f"{room}.{name}" for name in ast.literal_eval(node.value)}
     return names

@@ -29,8 +29,8 @@ class EntropyGRPOTrainer(EntropyControl, GRPOTrainer):
     [`~trl.GRPOTrainer`] with entropy control: SIREN, Clip-Cov, KL-Cov and the other methods of
     `trl_entropy.methods`.
 
-    With every method off it is `GRPOTrainer`, number for number. It takes what `GRPOTrainer` takes, of which the
-    arguments of later releases go in `kwargs`, and:
+    With every method off it is `GRPOTrainer`, number for number. It takes what `GRPOTrainer` takes, `kwargs`
+    included, and:
 
     Args:
         args: an [`EntropyGRPOConfig`].
