@@ -1,7 +1,7 @@
 """How the site reads docstrings: griffe, which reads the package without importing it, hands it over here.
 
-An `Example:`, and a `>>>` outside of one, is code, a name in brackets, as in TRL's docstrings, is a link where the API pages show the name, and
-an argument that is declared by `argument(default, help, ...)` has that default.
+An `Example:`, and a `>>>` outside of one, is code. A name in brackets, as in TRL's docstrings, is a link where the API
+pages show the name. An argument that is declared by `argument(default, help, ...)` has that default.
 """
 
 import re

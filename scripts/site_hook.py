@@ -1,8 +1,8 @@
 """mkdocs calls these while it builds the site (`make docs`): links into the repository, and what the site promises.
 
 A page reads the same on GitHub and on the site: a link to a file of the repository outside of docs/ becomes that
-file's address there, and one that leads nowhere is a warning, which the strict build does not forgive. CONTRIBUTING.md
-is a page of the site from where it lies. Every name that a package exports, which is what its `__init__.py` lists in
+file's address there, and CONTRIBUTING.md is a page of the site from where it lies. A promise that is broken is a
+warning, which the strict build does not forgive. Every name that a package exports, which is what its `__init__.py` lists in
 `__all__`, must stand on an API page with a docstring. No page may load anything from another server.
 """
 
@@ -43,30 +43,22 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     def replaced(match: re.Match) -> str:
         if match[1] is None:
             return match[0]
-        try:
-            return f"]({address(source, page.file.src_uri, match[1], config['repo_url'])}{match[2] or ''})"
-        except FileNotFoundError as error:
-            LOG.warning(str(error))
-            return match[0]
+        return f"]({address(source, page.file.src_uri, match[1], config['repo_url'])}{match[2] or ''})"
 
     return LINK.sub(replaced, markdown)
 
 
 def address(source: Path, page: str, target: str, repository: str) -> str:
-    """Where a link of a file leads on the site: another page, or the repository.
-
-    Raises:
-        FileNotFoundError: for a file outside of docs/ that is not there; mkdocs itself checks those inside.
-    """
+    """Where a link of a file leads on the site: another page, or the repository. A dead one is left for mkdocs to find."""
     there = (source.parent / target).resolve()
     if not there.is_relative_to(ROOT):
-        raise FileNotFoundError(f"{source.relative_to(ROOT)} links to {target}, outside of the repository")
+        return target
     path = there.relative_to(ROOT).as_posix()
     if path.startswith("docs/") or path in PAGES_OF_THE_ROOT:
         inside = PAGES_OF_THE_ROOT.get(path, path.removeprefix("docs/"))
         return Path(os.path.relpath(inside, Path(page).parent)).as_posix()
     if not there.exists():
-        raise FileNotFoundError(f"{source.relative_to(ROOT)} links to {target}, which is not there")
+        return target
     return f"{repository}/{'tree' if there.is_dir() else 'blob'}/main/{path}"
 
 
