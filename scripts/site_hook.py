@@ -2,8 +2,8 @@
 
 A page reads the same on GitHub and on the site: a link to a file of the repository outside of docs/ becomes that
 file's address there, and CONTRIBUTING.md is a page of the site from where it lies. A promise that is broken is a
-warning, which the strict build does not forgive. Every name that a package exports, which is what its `__init__.py` lists in
-`__all__`, must stand on an API page with a docstring. No page may load anything from another server.
+warning, which the strict build does not forgive. Every name that a package exports, which is what its `__init__.py`
+lists in `__all__`, must stand on an API page with a docstring. No page may load anything from another server.
 """
 
 import ast
@@ -41,7 +41,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     source = Path(page.file.abs_src_path)
 
     def replaced(match: re.Match) -> str:
-        if match[1] is None:
+        if match[1] is None:  # a fence
             return match[0]
         return f"]({address(source, page.file.src_uri, match[1], config['repo_url'])}{match[2] or ''})"
 
@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def address(source: Path, page: str, target: str, repository: str) -> str:
-    """Where a link of a file leads on the site: another page, or the repository. A dead one is left for mkdocs to find."""
+    """Where a link of a file leads on the site: a page, or the repository. A dead one is left for mkdocs to find."""
     there = (source.parent / target).resolve()
     if not there.is_relative_to(ROOT):
         return target
