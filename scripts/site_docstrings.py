@@ -30,9 +30,8 @@ class Docstrings(griffe.Extension):
             return f"[`{name}`][{addresses[name]}]" if name in addresses else f"`{name}`"
 
         for part in walk(pkg):
-            if isinstance(part, griffe.Attribute) and isinstance(part.value, griffe.ExprCall):
-                if str(part.value.function) == "argument":
-                    part.value = part.value.arguments[0]
+            if isinstance(part, griffe.Attribute) and isinstance(call := part.value, griffe.ExprCall):
+                part.value = call.arguments[0] if str(call.function) == "argument" else call
             if part.docstring is not None:
                 text = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", part.docstring.value)
                 text = SESSION.sub(lambda match: "Examples:\n" + indent(match[0], "    "), text)
