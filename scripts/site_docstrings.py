@@ -1,7 +1,8 @@
 """How the site reads docstrings: griffe, which reads the package without importing it, hands it over here.
 
-An `Example:`, and a `>>>` outside of one, is code. A name in brackets, as in TRL's docstrings, is a link where the API
-pages show the name. An argument that is declared by `argument(default, help, ...)` has that default.
+An `Example:`, and a `>>>` outside of one, is code. `a, b: ...` describes each of several arguments. A name in
+brackets, as in TRL's docstrings, is a link where the API pages show the name. An argument that is declared by
+`argument(default, help, ...)` has that default.
 """
 
 import re
@@ -14,6 +15,7 @@ import griffe
 
 # A paragraph of an interactive session that stands in no section
 SESSION = re.compile(r"(?ms)(?<=\n\n)>>> .*?(?=\n\n|\Z)")
+SEVERAL = re.compile(r"(?m)^    (\w+(?:, \w+)+)(: .*(?:\n {5,}\S.*)*)")
 BRACKETS = re.compile(r"\[`~?([\w.]+)`\](?![\[(])")
 
 
@@ -35,7 +37,13 @@ class Docstrings(griffe.Extension):
             if part.docstring is not None:
                 text = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", part.docstring.value)
                 text = SESSION.sub(lambda match: "Examples:\n" + indent(match[0], "    "), text)
+                text = SEVERAL.sub(each, text)
                 part.docstring.value = BRACKETS.sub(link, text)
+
+
+def each(several: re.Match) -> str:
+    """The description of several arguments, once for each."""
+    return "\n".join(f"    {name}{several[2]}" for name in several[1].split(", "))
 
 
 def walk(part: griffe.Object) -> Iterator[griffe.Object]:
