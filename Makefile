@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS := .venv-docs
 
-.PHONY: demo evidence test check lint bench gpu-wheels clean help
+.PHONY: demo evidence docs test test-older check lint bench gpu-wheels clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,14 +16,30 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
+# The site is built from the sources: without torch its environment is there in seconds
+DOCS_NEEDS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet -c constraints.txt $$($(DOCS)/bin/python -c '$(DOCS_NEEDS)')
+	@touch $@
+
 demo: $(READY)  ## train plain GRPO and MaxRL on the built-in task, evaluate both, draw the picture
 	$(BIN)/trl-entropy demo --output-dir runs/demo
 
 evidence: $(READY)  ## rebuild docs/evidence.md and its pictures from results/, without training
 	$(BIN)/python -m trl_entropy.study.evidence
 
+docs: $(DOCS)/.ready  ## the documentation site, in runs/site; a dead link or an undocumented public name fails
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
 test: $(READY)  ## the fast tests, about two minutes
 	$(BIN)/python -m pytest -q -n auto -m "not slow and not distributed and not gpu"
+
+# On a CPU the head of TRL 1.15 needs Triton's interpreter. The environment has the pinned TRL again afterwards
+test-older: $(READY)  ## the fast tests of trainer and methods on the older of the two TRLs
+	$(BIN)/python -m pip install --quiet "trl==1.15.*"
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -n auto -m "not slow" tests/trainer tests/methods tests/test_architecture.py; \
+	status=$$?; $(BIN)/python -m pip install --quiet -c constraints.txt trl && exit $$status
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
@@ -42,4 +59,4 @@ gpu-wheels:  ## what a GPU machine without a network may lack, below 64 MiB, for
 	$(PYTHON) scripts/gpu/collect_wheels.py --python $(GPU_PYTHON)
 
 clean:  ## remove the environment and the runs
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(DOCS) runs

@@ -126,6 +126,9 @@ def test_commands_are_understood(
         monkeypatch.setattr(f"trl_entropy.{module}.find_spec", lambda name: name)
     for name in ("configs", "scripts", "notebooks", "Makefile", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
+    for block in blocks("yaml"):  # a file that a page shows under its name
+        if named := re.match(r"# ([\w-]+\.yaml)\n", str(block.values[0])):
+            (tmp_path / named[1]).write_text(str(block.values[0]))
     for words in lines(text):
         redirect = Path(words.pop()) if words[-2:-1] == [">"] and words.remove(">") is None else None
         capsys.readouterr()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 
 __version__ = "0.1.0"
+"""The package's version."""
 __all__ = ["EntropyGRPOConfig", "EntropyGRPOTrainer", "__version__"]
 
 if TYPE_CHECKING:

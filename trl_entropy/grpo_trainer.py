@@ -27,13 +27,12 @@ Reward = str | PreTrainedModel | Callable[..., Any]
 class EntropyGRPOTrainer(EntropyControl, GRPOTrainer):
     r"""
     [`~trl.GRPOTrainer`] with entropy control: SIREN, Clip-Cov, KL-Cov and the other methods of
-    [`trl_entropy.methods`][trl_entropy.methods].
+    `trl_entropy.methods`.
 
-    With every method off it is `GRPOTrainer`, number for number.
+    With every method off it is `GRPOTrainer`, number for number. It takes what `GRPOTrainer` takes, `kwargs`
+    included, and:
 
     Args:
-        model, reward_funcs, train_dataset, eval_dataset, processing_class, reward_processing_classes, callbacks,
-            optimizers, peft_config: as `GRPOTrainer` takes them; what else it takes goes in `kwargs`.
         args: an [`EntropyGRPOConfig`].
         methods: instances of your own [`Method`][trl_entropy.methods.base.Method], beside those that `args` turns on.
 

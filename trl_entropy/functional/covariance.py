@@ -78,7 +78,8 @@ def select_clip_cov(
         covariance: (B, T), from [`token_covariance`].
         mask: (B, T); N is the number of counted tokens. Leave out tokens that PPO's clip already silences.
         ratio: share of the counted tokens; the paper's is 2e-4.
-        low, high: the band; the paper's is (1, 5), tuned for advantages divided by the group's std.
+        low: lower end of the band; the paper's is 1, tuned for advantages divided by the group's std.
+        high: its upper end; the paper's is 5.
         generator: source of the draw. The same generator state and candidates give the same tokens.
 
     Returns:

@@ -47,8 +47,10 @@ METHODS: tuple[type[Method], ...] = (
     LpReg,
     AEnt,
 )
-# Bases of the configuration: every argument is declared in the file that reads it
+"""Every method and control of the package, in the order in which they act."""
+
 ARGUMENTS: tuple[type, ...] = tuple(part.Arguments for part in (*METHODS, *CONTROLLERS))
+"""The bases of the configuration: every argument is declared in the file that reads it."""
 
 __all__ = [
     "ARGUMENTS",

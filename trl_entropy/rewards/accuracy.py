@@ -154,3 +154,4 @@ def _block_text(block: object) -> str:
 
 
 math_reward = MathReward()
+"""The reward with its default limits, for `reward_funcs`; its workers start with the first pair that needs one."""

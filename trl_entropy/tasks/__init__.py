@@ -19,3 +19,4 @@ __all__ = [
 ]
 
 TASKS: dict[str, Task] = {task.name: task for task in (COUNTDOWN, ERRANDS, SUMS)}
+"""The built-in tasks by name."""

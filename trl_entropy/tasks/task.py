@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Split = Literal["warmup", "train", "selection", "heldout"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+"""The splits of a task; no two of them share a prompt."""
 
 
 @dataclass(frozen=True)

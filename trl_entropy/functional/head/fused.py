@@ -39,17 +39,16 @@ def fused_log_probs(
 ) -> tuple[torch.Tensor, ...]:
     """Token log-probability, entropy and nucleus entropy of a language-model head, without an (N, V) tensor.
 
-    Formulas, arguments, results, degenerate rows and errors are those of its plain twin,
+    Formulas, the arguments that are not below, results, degenerate rows and errors are those of its plain twin,
     [`dense_log_probs`][trl_entropy.functional.head.dense.dense_log_probs]; the nucleus is the set that sorting gives.
     Tiles of whole rows are projected one after the other and reduced to a few scalars a token (SIREN's nucleus,
     arXiv 2509.25133, top-p mask, is found in them without sorting a row). The backward projects them again, in the
     same shape, and adds up the weight's gradient in float32. What no output's gradient asks for is not computed, nor
     a gradient for a frozen weight.
 
+    On a GPU a target outside `[0, V)` gives a NaN log-probability instead of an error.
+
     Args:
-        hidden, weight, bias, targets, temperature, top_p, nucleus, logit_scale, softcap, return_nucleus_size, sets,
-            return_top_two: as in the twin. On a GPU a target outside `[0, V)` gives a NaN log-probability instead of
-            an error.
         gather: context-manager factory, `gather(weight, bias)`, entered around every access to the weight, in the
             forward and in the backward. For weights that are sharded between their uses (ZeRO-3).
         tile_bytes: bytes of the tile of products; by default 256 MiB, on CUDA 1 GiB. It holds at least one row.

@@ -10,5 +10,6 @@ from .sign_step import SignStep
 
 
 CONTROLLERS: tuple[type[Controller], ...] = (Schedule, SignStep, Doubling, PIControl, Band, EntropyGuard)
+"""Every controller of the package, in the order in which they act."""
 
 __all__ = ["BONUS", "CONTROLLERS", "Controller", "Measured"]

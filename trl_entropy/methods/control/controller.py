@@ -8,7 +8,8 @@ from ...metrics import Metric
 from ..base import NoArguments, NoState, Paper, defaults
 
 
-BONUS = "entropy_coef"  # TRL's own entropy bonus, by its argument; the methods' coefficients go by the method's key
+BONUS = "entropy_coef"
+"""TRL's own entropy bonus, by its argument; the methods' coefficients go by the method's key."""
 
 
 @dataclass
