@@ -6,6 +6,7 @@ the exception: the process that could not write stops, and the launcher ends the
 | fault | what happens |
 |---|---|
 | a reward is NaN or None | TRL gives that completion the advantage 0; `faults/unscored_completions` counts it |
+| the rewards of every prompt are equal in five rollouts in a row | one warning that names the likely reasons |
 | a reward is infinite, or a reward function raises | [`RewardError`] on every process, with the function's name |
 | a reward function takes longer than `reward_timeout` | the same |
 | a gradient is NaN or infinite at the end of a step | no update; `faults/skipped_updates` counts it, DeepSpeed's too |
@@ -17,6 +18,7 @@ the exception: the process that could not write stops, and the launcher ends the
 
 import logging
 import math
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -24,9 +26,11 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback
 
 from ..errors import TrlEntropyError
+from ..step.prompts import combined_rewards
 from ..step.state import EntropyState
 from .all_processes import all_true
 from .beside_training import beside_training
+from .flat_rewards import FlatRewards
 from .resumption import Resumption
 from .reward_watch import RewardError, watched
 
@@ -124,6 +128,8 @@ class FaultTolerance(Resumption):
     _generated_at: int
     _metrics: dict[str, Any]
     reward_func_names: list[str]
+    reward_weights: torch.Tensor
+    num_generations: int
 
     def policy_stays(self) -> None:
         """This step's update does not move the policy: where it is still the one that generated, it remains so."""
@@ -177,7 +183,16 @@ class FaultTolerance(Resumption):
         if unscored:
             mode = "train" if self.model.training else "eval"
             self._metrics[mode]["faults/unscored_completions"].append(unscored)
+        if self.model.training:
+            combined = combined_rewards(rewards, self.reward_weights)
+            warning = self._flat_rewards.see(combined.view(-1, self.num_generations))
+            if warning and self.accelerator.is_main_process:
+                logger.warning(warning)
         return rewards
+
+    @cached_property
+    def _flat_rewards(self) -> FlatRewards:
+        return FlatRewards()
 
     def create_model_card(self, *args, **kwargs):
         with beside_training("the model card"):

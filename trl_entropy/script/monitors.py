@@ -23,7 +23,7 @@ class MonitorArguments:
             A benchmark of `trl-entropy eval` by name, or a local JSON, JSONL, Parquet or CSV file of problems with
             answers. Logs `heldout/pass_at_1`, `heldout/pass_at_{n}`, `heldout/maj_at_{n}` and more.
         heldout_steps (`int`, *optional*, defaults to `50`):
-            Optimizer steps between evaluations; the initial policy is evaluated too.
+            Optimizer steps between evaluations; the initial policy and the last are evaluated too.
         heldout_samples (`int`, *optional*, defaults to `8`):
             Samples a problem, n, at the training temperature.
         heldout_problems (`int`, *optional*):
