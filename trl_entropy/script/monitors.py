@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+from trl import GRPOConfig
 
 from ..evaluate.benchmarks import BENCHMARKS, Benchmark
 from ..evaluate.problems import Problem, load_problems
@@ -97,6 +102,19 @@ def heldout(monitors: MonitorArguments, columns: ColumnArguments) -> tuple[Bench
     if columns.system_prompt:
         benchmark = replace(benchmark, prompt="{problem}")
     return benchmark, load_problems(benchmark, limit=monitors.heldout_problems)
+
+
+def name_run(args: GRPOConfig, given: Collection[str]) -> None:
+    """Name the trackers' run, and trackio's project, after the run's folder, where neither argument nor variable does.
+
+    Args:
+        args: the training arguments; `run_name` and `project` are set.
+        given: the arguments that were given by name.
+    """
+    name = Path(str(args.output_dir)).resolve().name
+    for argument, variable in (("run_name", "WANDB_NAME"), ("project", "TRACKIO_PROJECT")):
+        if argument not in given and variable not in os.environ:
+            setattr(args, argument, name)
 
 
 def add_monitors(

@@ -20,7 +20,7 @@ from .data import AnySplit, column_names
 from .inputs import check_inputs, check_installed, is_on_hub, reward_functions
 from .launch import warn_of_missing_processes
 from .model_check import check_tokenizer
-from .monitors import add_monitors, heldout
+from .monitors import add_monitors, heldout, name_run
 from .next_steps import next_steps
 from .quiet import hush, hush_bars, hush_tied_head
 from .reward_names import imported
@@ -95,6 +95,7 @@ class Inputs:
             "dtype": model.dtype,
         }
         args.model_init_kwargs = {**kwargs, **cast(dict, args.model_init_kwargs or {})}
+        name_run(args, self.given.given)
         destination = Destination.of(args) if args.push_to_hub else None
         problem = open_repository(args)
         if problem:
