@@ -6,9 +6,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-from trl import GRPOConfig
+from typing import TYPE_CHECKING, Any, cast
 
 from ..evaluate.benchmarks import BENCHMARKS, Benchmark
 from ..evaluate.problems import Problem, load_problems
@@ -104,7 +102,7 @@ def heldout(monitors: MonitorArguments, columns: ColumnArguments) -> tuple[Bench
     return benchmark, load_problems(benchmark, limit=monitors.heldout_problems)
 
 
-def name_run(args: GRPOConfig, given: Collection[str]) -> None:
+def name_run(args: Any, given: Collection[str]) -> None:
     """Name the trackers' run, and trackio's project, after the run's folder, where neither argument nor variable does.
 
     Args:
