@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..script.spelling import did_you_mean, plain
+from ..script.spelling import known_word
 from .memory import GIB, PROMPT, QWEN, USABLE, training_bytes, vllm_bytes
 
 
@@ -56,14 +56,10 @@ def configuration(name: str, size: str | None = None, gpu_memory: float | None =
         Path("siren_3b.yaml").write_text(configuration("siren", "3b"))
         ```
     """
-    files = {plain(stem): path for stem, path in shipped().items()}
-    if plain(name) not in files:
-        raise ValueError(
-            f"{name!r} is not a configuration.{did_you_mean(name, shipped())} There are: {', '.join(shipped())}."
-        )
+    files = shipped()
+    path = files[known_word(name, files, "a configuration")]
     if lora and gpu_memory is None:
         raise ValueError("--lora needs --gpu-memory: settings are chosen for one GPU. Say how many GB it has.")
-    path = files[plain(name)]
     text = path.read_text(encoding="utf-8")
     data = re.search(r"^dataset_name: configs/(\S+)", text, re.MULTILINE)
     if data and not Path("configs", data[1]).is_file():
