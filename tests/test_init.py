@@ -96,6 +96,7 @@ def test_a_file_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture):
         (["example_code", "--size", "7b"], "is for its model alone"),
         (["example_code", "--gpu-memory", "24"], "is for its model alone"),
         (["siren", "--lora"], "--lora needs --gpu-memory"),
+        (["siren", "--gpu-memory", "0"], "--gpu-memory 0 is not allowed"),
         (["siren", "--gpu-memory", "4", "--lora"], "--gpu-memory 4 is too little"),
         (["siren", "--gpu-memory", "24", "--size", "7b"], "Give --lora, a smaller --size"),
     ],

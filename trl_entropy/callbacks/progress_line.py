@@ -43,10 +43,8 @@ class ProgressLine(TrainerCallback):
         if self._first:
             print(f"Resuming after step {self._first} of {state.max_steps}.", flush=True)
         if sys.stderr.isatty() and not args.disable_tqdm:
-            # The bar stands last: a narrow terminal cuts it off first
-            self._bar = tqdm(
-                total=state.max_steps, initial=self._first, bar_format="{desc}  {bar:10}", dynamic_ncols=True
-            )
+            shape = "{desc}  {bar:10}"  # a narrow terminal cuts the bar off first
+            self._bar = tqdm(total=state.max_steps, initial=self._first, bar_format=shape, dynamic_ncols=True)
 
     def on_step_begin(self, args, state, control, **kwargs):
         """Start the clock; an evaluation before the first step is not the steps' time."""

@@ -150,10 +150,9 @@ def _check_earlier(root: Path, asked: set[tuple[str, str, int]]) -> None:
     except (ValueError, KeyError, TypeError):  # not ours, or cut off
         lost = [(str(path), "another file", 0)]
     if lost:
-        model, benchmark, seed = lost[0]
         raise ValueError(
-            f"--output-dir {root} holds results of {len(lost)} other evaluation(s): {model} on {benchmark}, seed "
-            f"{seed}. Give another folder, name those models and benchmarks too, or --overwrite."
+            "--output-dir {} holds other results: {} on {}, seed {}. Give another folder, name those models and "
+            "benchmarks too, or --overwrite.".format(root, *lost[0])
         )
 
 

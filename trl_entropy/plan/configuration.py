@@ -60,6 +60,8 @@ def configuration(name: str, size: str | None = None, gpu_memory: float | None =
     path = files[known_word(name, files, "a configuration")]
     if lora and gpu_memory is None:
         raise ValueError("--lora needs --gpu-memory: settings are chosen for one GPU. Say how many GB it has.")
+    if gpu_memory is not None and not 0 < gpu_memory < math.inf:
+        raise ValueError(f"--gpu-memory {gpu_memory:g} is not allowed: give the GB of one GPU.")
     text = path.read_text(encoding="utf-8")
     data = re.search(r"^dataset_name: configs/(\S+)", text, re.MULTILINE)
     if data and not Path("configs", data[1]).is_file():

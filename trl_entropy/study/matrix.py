@@ -250,6 +250,5 @@ def _each_once(name: str, values: Sequence[Any], allowed: Sequence[Any] | None =
         raise ValueError(f"{name} takes at least one value and each only once; got {list(values)}")
     unknown = [value for value in values if allowed is not None and value not in allowed]
     if unknown:
-        words = [str(word) for word in allowed or ()]
-        hint = did_you_mean(str(unknown[0]), words)
+        words, hint = list(map(str, allowed or ())), did_you_mean(str(unknown[0]), map(str, allowed or ()))
         raise ValueError(f"{name} takes {', '.join(words)}; got {', '.join(map(str, unknown))}.{hint}")
