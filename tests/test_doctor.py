@@ -1,7 +1,9 @@
 """`trl-entropy doctor`: its figures by hand, every kind of setting without effect, and what it refuses."""
 
 import json
+import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import yaml
 
 from trl_entropy import cli
 from trl_entropy.doctor import examine, read_plan, render
+from trl_entropy.methods import CONTROLLERS, METHODS
+from trl_entropy.methods.base import defaults
 from trl_entropy.plan import planned
-from trl_entropy.plan.planned import model_shape
+from trl_entropy.plan.memory import ModelShape, model_shape, training_bytes
 from trl_entropy.script import inputs
 
 
@@ -139,9 +143,6 @@ def test_figures_by_hand(write: Write):
     assert "32 optimizer steps: 2 rollouts, 256 prompts" in text
     assert "at most 629 tokens a rollout (39.3 a step), 157 if" in text  # floor(2e-4 * 3145728), / 16, a quarter
     assert "about 39,322 of at most 196,608 tokens a step" in text  # 64 * 3072, a fifth
-    assert (
-        "1.02 GiB of weights in bfloat16, 1.02 GiB of gradient (2.03 GiB more while" in text
-    )  # 152064 * 3584 * 2 / 2^30
     assert "6.96 GiB in float32" in text  # 4 * 3072 * 152064 * 4 / 2^30
 
 
@@ -257,7 +258,7 @@ def test_the_command(write: Write, capsys: pytest.CaptureFixture):
     assert cli.main(["doctor", path, "--num_processes", "2", "--siren_coef", "0.25"]) == 0
     said = capsys.readouterr().out
     assert "2 process(es)" in said
-    assert "SIREN: 0.25 * (H - anchor)^2" in said
+    assert "siren_coef=0.25" in said
     assert "siren_coef                   here 0.25           paper 0.005" in said
     assert dict(os.environ) == before
     assert cli.main(["doctor", "nowhere.yaml"]) == 2
@@ -273,3 +274,61 @@ def test_the_shape_is_read_from_a_folder(tmp_path: Path):
     assert shape is not None
     assert (shape.hidden, shape.vocabulary) == (8, 99)
     assert model_shape("nobody/knows-it") is None
+
+
+@pytest.mark.parametrize("part", [*METHODS, *CONTROLLERS], ids=lambda part: part.key)
+def test_whatever_is_on_is_described_with_its_arguments(part, write: Write):
+    needed = {"max_steps": 100, "num_generations": 8, "per_device_train_batch_size": 8, "steps_per_generation": 2}
+    needed |= part.example
+    plan = read_plan(write(**needed))
+    [line] = [line for line in examine(plan).sections["Method"] if line.startswith(f"{part.name}: ")]
+    assert part.summary[0] in line
+    for name in set(defaults(part.Arguments)) & set(part.example):
+        said = yaml.safe_load(re.search(rf"\b{name}=([^,]+)", line)[1])  # pyright: ignore[reportOptionalSubscript]
+        assert (float(said) if isinstance(part.example[name], float) else said) == part.example[name]
+
+
+def test_memory_by_hand(write: Write):
+    """Qwen2.5-7B, 7.616 billion parameters, split over 8: 2 bytes of weights, 2 of gradients, 12 of the optimizer."""
+    settings = {
+        "dtype": "bfloat16", "accelerate_config": "fsdp2", "per_device_train_batch_size": 4,
+        "max_completion_length": 3072, "use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.3,
+    }  # fmt: skip
+    plan = read_plan(write(**settings), elsewhere=True)
+    (line,) = [line for line in examine(plan).sections["Memory"] if line.startswith("Training")]
+    found = {name: float(size) for name, size in re.findall(r"[(,] ?([a-z][a-z ]*[a-z]) (\d+\.\d)(?=[,)])", line)}
+    tokens, parameters = 4 * (1024 + 3072), 7_615_283_200
+    assert found == pytest.approx(
+        {
+            "weights": 2 * parameters / 8 / 2**30,
+            "gradients and optimizer": 14 * parameters / 8 / 2**30,
+            # what is inside the layer computed anew, in float32, and the inputs of 28 layers
+            "activations": tokens * (4 * (3 * 18_944 + 12 * 3584) + 2 * 3584 * 28) / 2**30,
+            "head": 1 + 2 * 152_064 * 3584 / 2**30,
+        },
+        abs=0.051,
+    )
+    assert plan.shards == (8, 8)
+    (fits,) = [line for line in examine(plan).sections["Memory"] if line.startswith("That fits")]
+    # vLLM's 0.3 must hold 14.2 GiB of weights, 3.5 of cache and 1
+    engine = 2 * parameters + 16 * 4 * 28 * 512 * 4096 + 2**30
+    assert int(re.findall(r"\d+", fits)[0]) == math.ceil(engine / 2**30 / 0.3)
+
+
+def test_lora_holds_no_gradient_of_the_weights():
+    shape = ModelShape(896, 151_936, 24, 4864, 128, tied=True)
+    assert shape.parameters == 493_961_216  # Qwen2.5-0.5B without its norms and biases
+    full, lora = (training_bytes(shape, 0, weight=4, lora=rank) for rank in (None, 16))
+    assert (full["weights"], full["gradients and optimizer"]) == (4 * 493_961_216, 12 * 493_961_216)
+    adapters = 24 * 16 * (4 * 896 + 2 * (896 + 128) + 3 * (896 + 4864))
+    assert (lora["weights"], lora["gradients and optimizer"]) == (4 * (493_961_216 + adapters), 12 * adapters)
+
+
+def test_hours_are_measured_or_not_known(write: Write, tmp_path: Path):
+    path = write(max_steps=1800)
+    assert not re.search(r"\d s a step", examine(read_plan(path)).sections["Hours"][0])
+    (tmp_path / "out").mkdir()
+    lines = [{"step": 1, "step_time": 3.0}, {"step": 2, "step_time": 5.0}, {"step": 2, "train_runtime": 9.0}]
+    (tmp_path / "out" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (line,) = examine(read_plan(path)).sections["Hours"]
+    assert line.startswith("4 s a step") and "1800 steps take 2.0 hours" in line

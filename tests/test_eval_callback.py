@@ -89,6 +89,15 @@ def test_a_log_over_several_evaluations_shows_the_last(arguments, dataset):
     assert row["heldout/entropy"] == pytest.approx(lines[-1]["entropy"])
 
 
+def test_the_last_policy_is_evaluated_and_logged_off_the_schedule_too(arguments, dataset):
+    watched = train(arguments, dataset, evaluate=True, max_steps=3, logging_steps=2)
+    law = Path(watched.args.output_dir, "entropy_reward.jsonl").read_text()
+    points = [json.loads(line) for line in law.splitlines()]
+    assert [point["step"] for point in points] == [0, 2, 3]
+    *_, last = [row for row in watched.state.log_history if "loss" in row]
+    assert (last["step"], last["heldout/entropy"]) == (3, pytest.approx(points[-1]["entropy"]))
+
+
 def test_random_states_modes_and_checkpointing_are_restored(arguments, dataset):
     trainer = GRPOTrainer(
         model=tiny_model(),

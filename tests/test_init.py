@@ -9,6 +9,7 @@ import yaml
 from trl_entropy import cli
 from trl_entropy.doctor import examine, read_plan
 from trl_entropy.plan.configuration import FOLDER, SIZES, configuration, shipped
+from trl_entropy.plan.memory import GIB, QWEN, training_bytes
 
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +57,19 @@ def test_the_table_of_sizes_is_that_of_the_documentation():
     assert {row[0]: (int(row[1]), int(row[2]), *row[3:]) for row in rows} == {k: v[:4] for k, v in SIZES.items()}
 
 
+def test_the_documentations_memory_is_the_computed_one():
+    page = (ROOT / "docs/scaling.md").read_text()
+    told = dict(re.findall(r"(?m)^\| (\d\S*b) \|.*\| (\d+)(?:, vLLM[^|]*)? \|$", page))
+    computed = {}
+    for size, (gpus, rows, sharding, dtype, _) in SIZES.items():
+        shards = {"single_gpu": (1, 1), "zero2": (1, gpus), "zero3": (gpus, gpus)}[sharding]
+        parts = training_bytes(
+            QWEN[size.upper()], rows * (8192 + 1024), weight=4 if dtype == "float32" else 2, shards=shards
+        )
+        computed[size] = str(round(sum(parts.values()) / GIB + 24))
+    assert told == computed
+
+
 def test_names_are_listed_and_taken_in_any_spelling(capsys: pytest.CaptureFixture):
     assert cli.main(["init"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
@@ -80,11 +94,41 @@ def test_a_file_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture):
         (["sirene"], "Did you mean 'siren'?"),
         (["siren", "--size", "8b"], "one of 0.5b"),
         (["example_code", "--size", "7b"], "is for its model alone"),
+        (["example_code", "--gpu-memory", "24"], "is for its model alone"),
+        (["siren", "--lora"], "--lora needs --gpu-memory"),
+        (["siren", "--gpu-memory", "0"], "--gpu-memory 0 is not allowed"),
+        (["siren", "--gpu-memory", "4", "--lora"], "--gpu-memory 4 is too little"),
+        (["siren", "--gpu-memory", "24", "--size", "7b"], "Give --lora, a smaller --size"),
     ],
 )
 def test_bad_input(arguments: list[str], wanted: str, capsys: pytest.CaptureFixture):
     assert cli.main(["init", *arguments]) == 2
     assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("memory", "lora"), [(12, True), (24, False), (24, True), (48, False), (80, True)])
+@pytest.mark.parametrize("name", ["siren", "kl_cov"])
+def test_one_gpu_is_filled_and_not_overfilled(name: str, memory: int, lora: bool, tmp_path: Path):
+    path = tmp_path / "config.yaml"
+    path.write_text(configuration(name, gpu_memory=memory, lora=lora))
+    plan = read_plan(str(path), elsewhere=True)
+    assert (plan.warnings, examine(plan).problems) == ((), [])
+    assert (
+        plan.completions_per_step == read_plan(str(ROOT / f"configs/{name}.yaml"), elsewhere=True).completions_per_step
+    )
+    (fits,) = [line for line in examine(plan).sections["Memory"] if line.startswith("That fits")]
+    assert int(re.findall(r"\d+", fits)[0]) <= memory
+    assert plan.model.use_peft is lora and plan.processes == 1
+    assert plan.model.dtype == ("bfloat16" if lora else "float32")
+
+
+def test_lora_fits_more_and_learns_faster():
+    full, lora = (yaml.safe_load(configuration("siren", gpu_memory=24, lora=lora)) for lora in (False, True))
+    assert (full["model_name_or_path"], lora["model_name_or_path"]) == ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-3B")
+    assert (full["learning_rate"], lora["learning_rate"]) == (1e-6, 1e-5)
+    assert yaml.safe_load(configuration("siren", "1.5b", gpu_memory=24, lora=True))["model_name_or_path"].endswith(
+        "1.5B"
+    )
 
 
 def test_an_example_finds_its_data_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from tests.quick import published, quick
 from trl_entropy.script import train
 from trl_entropy.script.arguments import parse
 from trl_entropy.script.data import ColumnArguments
-from trl_entropy.script.monitors import MonitorArguments, add_monitors, check_monitors, heldout
+from trl_entropy.script.monitors import MonitorArguments, add_monitors, check_monitors, heldout, name_run
 from trl_entropy.script.splits import load_data
 
 
@@ -125,3 +125,30 @@ def test_the_example_that_ships_its_data_has_enough_of_it(monkeypatch):
     words = ["--config", "configs/example_code.yaml", "--use_cpu", "true", "--bf16", "false", "--report_to", "none"]
     rows, _ = load_data(parse(words))
     assert len(rows) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "named"),
+    [
+        ((), None, ("siren_7b", "siren_7b")),
+        (("run_name",), None, ("mine", "siren_7b")),
+        (("project",), None, ("siren_7b", "huggingface")),  # whoever gives the default means it
+        ((), "WANDB_NAME", ("mine", "siren_7b")),
+        ((), "TRACKIO_PROJECT", ("siren_7b", "huggingface")),
+    ],
+)
+def test_trackers_name_the_run_after_its_folder(given, variable, named, monkeypatch):
+    for name in ("WANDB_NAME", "TRACKIO_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "theirs")
+    args = SimpleNamespace(output_dir="outputs/siren_7b/", run_name="mine", project="huggingface")
+    name_run(args, given)
+    assert (args.run_name, args.project) == named
+
+
+def test_a_run_in_this_folder_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = SimpleNamespace(output_dir=".", run_name=None, project="huggingface")
+    name_run(args, ())
+    assert args.run_name == args.project == tmp_path.name

@@ -6,6 +6,7 @@ import os
 import sys
 
 from .script.config_file import words_at_home
+from .script.quiet import hush
 
 
 COMMANDS = ("demo", "study", "grpo", "eval", "law", "report", "watch", "push", "init", "doctor", "methods")
@@ -28,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; return its exit status. Bad input ends in one line on stderr and status 2."""
     argv = words_at_home(sys.argv[1:] if argv is None else argv)
+    hush()
     try:
         if argv[:1] == ["grpo"]:  # its arguments are TRL's, parsed by TRL's own parser
             from .commands import grpo

@@ -29,7 +29,7 @@ _LOGGED = ("distinct_correct", "distinct", "tokens", "truncated", "entropy")
 
 
 class EvaluationCallback(TrainerCallback):
-    """Every so many steps, draw n completions of held-out problems and log what `trl-entropy eval` measures.
+    """Every so many steps and after the last, draw n completions of held-out problems, and log what `eval` measures.
 
     Logged beside the training metrics: `heldout/pass_at_1`, `heldout/pass_at_{k}`, `heldout/maj_at_{k}`,
     `heldout/distinct_correct`, `heldout/distinct`, `heldout/tokens`, `heldout/truncated` and `heldout/entropy` (nats,
@@ -105,9 +105,11 @@ class EvaluationCallback(TrainerCallback):
                 self._evaluate(args, state)
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Evaluate every so many steps."""
-        if state.global_step % self.every == 0:
+        """Evaluate every so many steps, and after the last."""
+        last = state.global_step == state.max_steps
+        if last or state.global_step % self.every == 0:
             self._evaluate(args, state)
+            control.should_log |= last  # no later step's log finds it
 
     def on_train_end(self, args, state, control, **kwargs):
         """Stop the grading workers."""

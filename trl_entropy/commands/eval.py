@@ -120,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
         ks = sorted(set(args.k)) if args.k else _default_ks(benchmark.n)
         check_ks(ks, benchmark.n)
         jobs.append((benchmark, load_problems(benchmark, args.dataset, args.limit), samplings, ks))
+    if not args.overwrite:
+        _check_earlier(root, {(m, b.name, s.seed) for m in models for b, _, samplings, _ in jobs for s in samplings})
     engine_name = _engine_name(args)
     batch_size = args.batch_size if args.batch_size is not None else 4096 if engine_name == "vllm" else 64
     if batch_size < 1:
@@ -135,6 +137,23 @@ def run(args: argparse.Namespace) -> int:
         _free_memory()
     _write(root, evaluations, {**vars(args), "engine": engine_name, "batch_size": batch_size})
     return 0
+
+
+def _check_earlier(root: Path, asked: set[tuple[str, str, int]]) -> None:
+    """Raise a ValueError where writing the results would lose those of other models, benchmarks or seeds."""
+    import json
+
+    path = root / "results.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+        lost = sorted({(run["model"], run["benchmark"], run["seed"]) for run in found} - asked)
+    except (ValueError, KeyError, TypeError):  # not ours, or cut off
+        lost = [(str(path), "another file", 0)]
+    if lost:
+        raise ValueError(
+            "--output-dir {} holds other results: {} on {}, seed {}. Give another folder, name those models and "
+            "benchmarks too, or --overwrite.".format(root, *lost[0])
+        )
 
 
 def _benchmarks(args: argparse.Namespace) -> list[Benchmark]:
@@ -258,19 +277,23 @@ def _one(
 def _write(root: Path, evaluations: list[Evaluation], settings: dict[str, Any]) -> None:
     import json
 
+    from rich.console import Console
+
     from ..evaluate.outputs import law_rows, results
-    from ..evaluate.tables import markdown
+    from ..evaluate.tables import markdown, terminal
     from ..plots.pass_at_k_picture import plot_pass_at_k
 
     settings = {key: value for key, value in settings.items() if key not in ("run", "command")}
     found = results(evaluations, settings)
     (root / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-    table = markdown(found)
-    (root / "results.md").write_text(table)
+    (root / "results.md").write_text(markdown(found))
     plot_pass_at_k(found, root / "pass_at_k")
     rows = law_rows(evaluations)
     (root / "entropy_reward.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(table)
+    console = Console()
+    for table in terminal(found):
+        console.print(table)
+    console.print("Mean over problems [95 % bootstrap interval].", markup=False, highlight=False)
     if len(rows) < len(found["figures"]):
         print(
             "No token entropy from vLLM at this temperature: entropy_reward.jsonl lacks those points.", file=sys.stderr

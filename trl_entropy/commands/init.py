@@ -10,6 +10,14 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("init", help="write a commented configuration with a paper's settings")
     parser.add_argument("name", nargs="?", help="which one, in any spelling; left out, they are listed")
     parser.add_argument("--size", help="model and launch settings for 0.5b, 1.5b, 3b, 7b, 14b or 32b")
+    parser.add_argument(
+        "--gpu-memory",
+        "--gpu_memory",
+        type=float,
+        metavar="GB",
+        help="choose model and batch for one GPU of this size",
+    )
+    parser.add_argument("--lora", action="store_true", help="with --gpu-memory: train adapters, so that more fits")
     parser.add_argument("--output", type=Path, help="file to write; by default the standard output")
     parser.add_argument("--force", action="store_true", help="overwrite the file if it is there")
     parser.set_defaults(run=run)
@@ -23,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         for name, path in shipped().items():
             print(f"{name:<18} {purpose(path)}")
         return 0
-    text = configuration(args.name, args.size)
+    text = configuration(args.name, args.size, args.gpu_memory, args.lora)
     path = args.output
     if path is None:
         print(text, end="")

@@ -35,17 +35,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(console, name: str) -> int:
     from dataclasses import fields
-    from difflib import get_close_matches
 
     from ..methods import CONTROLLERS, METHODS
+    from ..script.spelling import known_word
 
-    parts = {part.key: part for part in (*METHODS, *CONTROLLERS)}
-    key = name.lower().replace("-", "_").replace(" ", "_")
-    if key not in parts:
-        near = get_close_matches(key, parts, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"{name!r} is not a method or controller.{hint} They are {', '.join(parts)}.")
-    part = parts[key]
+    every = (*METHODS, *CONTROLLERS)
+    parts = {part.name: part for part in every} | {part.key: part for part in every}
+    part = parts[known_word(name, parts, "a method or controller")]
     console.print(
         f"[bold]{part.name}[/bold] {part.summary[0]}. Use it when: {part.summary[1]}. Cost: {part.summary[2]}."
     )

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from ..plots.demo_picture import plot_demo
+from ..script.spelling import known_word
 from ..study.compared import compared
 from ..study.matrix import Study, read_study
 from ..study.outcome import read_outcomes
@@ -30,10 +31,8 @@ def demo_study(output: Path, methods: Sequence[str], seeds: Sequence[int], **tas
         ValueError: for a method that `demo.yaml` does not have, or a number out of range.
     """
     study = read_study(STUDY, output, output / "results")
-    unknown = [method for method in methods if method not in study.methods]
-    if unknown:
-        raise ValueError(f"--methods takes {', '.join(study.methods)}; got {', '.join(unknown)}")
-    tasks = {name: replace(plan, methods=tuple(methods), **task) for name, plan in study.tasks.items()}
+    named = tuple(known_word(method, study.methods, "a method of the demo") for method in methods)
+    tasks = {name: replace(plan, methods=named, **task) for name, plan in study.tasks.items()}
     return replace(study, tasks=tasks, seeds=tuple(seeds))
 
 

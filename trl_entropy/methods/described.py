@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from .. import metrics
-from . import CONTROLLERS, METHODS
+from . import CONTROLLERS, METHODS, controllers_on, methods_on
 from .base import Method, defaults, overrides
 
 
@@ -65,6 +65,15 @@ def excluded(first: type[Method], second: type[Method]) -> str | None:
     if first.answers and first.answers == second.answers:
         return f"they are two answers to {first.answers}"
     return None
+
+
+def active(args: Any) -> list[str]:
+    """A line for each method and controller that the arguments switch on: what it changes, and its arguments."""
+    return [
+        f"{part.name}: {part.summary[0]}. "
+        + ", ".join(f"{name}={_yaml(getattr(args, name))}" for name in defaults(part.Arguments))
+        for part in (*methods_on(args), *controllers_on(args))
+    ]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,10 +1,13 @@
 """The configurations that come with the package, with their comments, to start from."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ..script.spelling import did_you_mean, plain
+from ..script.spelling import known_word
+from .memory import GIB, PROMPT, QWEN, USABLE, training_bytes, vllm_bytes
 
 
 _PACKAGE = Path(__file__).parents[1]
@@ -20,6 +23,7 @@ SIZES: Mapping[str, tuple[int, int, str, str, dict[str, int]]] = {
     "14b": (8, 2, "zero3", "bfloat16", {"vllm_tensor_parallel_size": 4}),
     "32b": (16, 1, "zero3", "bfloat16", {"num_machines": 2, "vllm_tensor_parallel_size": 8}),
 }
+LORA_RANK = 16
 # Where the covariance methods' paper has other settings for 32B
 _LARGE = {"clip_cov": {"learning_rate": "1.0e-6"}, "kl_cov": {"learning_rate": "1.0e-6", "kl_cov_ratio": "0.0002"}}
 
@@ -34,61 +38,115 @@ def purpose(path: Path) -> str:
     return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
-def configuration(name: str, size: str | None = None) -> str:
+def configuration(name: str, size: str | None = None, gpu_memory: float | None = None, lora: bool = False) -> str:
     """The text of a configuration.
 
     Args:
         name: of a file in `configs/`, in any spelling: `kl_cov`, `KL-Cov`.
         size: launch settings and model for another size than the file's 7B; `docs/scaling.md` has the table.
+        gpu_memory: GB of a single GPU to fit: the largest model, or `size`, with the largest micro-batch.
+        lora: train adapters on every linear layer instead of the weights; needs `gpu_memory`.
 
     Raises:
-        ValueError: for an unknown name or size, or a size of a file that is not written for several.
+        ValueError: for an unknown name or size, a size of a file that is not written for several, and where nothing
+            fits.
 
     Example:
         ```python
         Path("siren_3b.yaml").write_text(configuration("siren", "3b"))
         ```
     """
-    files = {plain(stem): path for stem, path in shipped().items()}
-    if plain(name) not in files:
-        raise ValueError(
-            f"{name!r} is not a configuration.{did_you_mean(name, shipped())} There are: {', '.join(shipped())}."
-        )
-    path = files[plain(name)]
+    files = shipped()
+    path = files[known_word(name, files, "a configuration")]
+    if lora and gpu_memory is None:
+        raise ValueError("--lora needs --gpu-memory: settings are chosen for one GPU. Say how many GB it has.")
+    if gpu_memory is not None and not 0 < gpu_memory < math.inf:
+        raise ValueError(f"--gpu-memory {gpu_memory:g} is not allowed: give the GB of one GPU.")
     text = path.read_text(encoding="utf-8")
     data = re.search(r"^dataset_name: configs/(\S+)", text, re.MULTILINE)
     if data and not Path("configs", data[1]).is_file():
         text = text.replace(f"configs/{data[1]}", str(FOLDER / data[1]))
-    return text if size is None else _sized(text, path.stem, size.lower())
+    if size is None and gpu_memory is None:
+        return text
+    written = {match[1]: match[2].strip() for match in re.finditer(r"^(\w+): ([^#\n]*)", text, re.MULTILINE)}
+    if (size is not None and size.lower() not in SIZES) or "num_processes" not in written:
+        given = f"--size {size}" if gpu_memory is None else f"--gpu-memory {gpu_memory:g}"
+        allowed = (
+            f"give --size one of {', '.join(SIZES)}" if "num_processes" in written else "it is for its model alone"
+        )
+        raise ValueError(f"{path.stem} with {given} is not allowed: {allowed}.")
+    if gpu_memory is None:
+        size = str(size).lower()
+        cost = f"full fine-tuning of {size.upper()} on {SIZES[size][0]} GPU(s) of 80 GB; memory: docs/scaling.md"
+        return _sized(text, written, path.stem, size, SIZES[size], cost)
+    size, per_device, training, share = _fitting(written, size and size.lower(), gpu_memory, lora)
+    own: dict[str, Any] = {"vllm_gpu_memory_utilization": share}
+    if lora:
+        own |= {
+            "use_peft": "true",
+            "lora_r": LORA_RANK,
+            "lora_alpha": 2 * LORA_RANK,
+            "lora_target_modules": "all-linear",
+        }
+        own["learning_rate"] = f"{10 * float(written['learning_rate']):.1e}"  # adapters want ten times as much
+    how = "LoRA" if lora else "full fine-tuning"
+    cost = (
+        f"{how} of {size.upper()} on one GPU of {gpu_memory:g} GB; computed: {training:.0f} GiB for training, "
+        f"{share * gpu_memory:.0f} for vLLM"
+    )
+    launch = (1, per_device, "single_gpu", "bfloat16" if lora else "float32", own)
+    return _sized(text, written, path.stem, size, launch, cost)
 
 
-def _sized(text: str, name: str, size: str) -> str:
-    written = {match[1]: match[2] for match in re.finditer(r"^(\w+): ([^#\n]*)", text, re.MULTILINE)}
-    if size not in SIZES or "num_processes" not in written:
-        allowed = f"give one of {', '.join(SIZES)}" if "num_processes" in written else f"{name} is for its model alone"
-        raise ValueError(f"--size {size} is not allowed: {allowed}.")
-    gpus, per_device, sharding, dtype, own = SIZES[size]
+def _fitting(written: Mapping[str, str], size: str | None, memory: float, lora: bool) -> tuple[str, int, float, float]:
+    """The largest model and micro-batch that fit a GPU: size, completions, GiB of training, share of vLLM."""
+    length = int(written["max_completion_length"]) + PROMPT
+    weight, rank = (2, LORA_RANK) if lora else (4, None)
+    least = math.inf
+    for name in [size] if size else reversed(list(SIZES)):
+        shape = QWEN[name.upper()]
+        for micro in (8, 4, 2, 1):
+            parts = training_bytes(shape, micro * length, weight=weight, lora=rank)
+            training, engine = sum(parts.values()) / GIB, vllm_bytes(shape, length) / GIB
+            share = math.ceil(100 * engine / memory) / 100
+            if training <= (USABLE - share) * memory:
+                return name, micro, training, share
+        least = (training + engine) / USABLE
+    raise ValueError(
+        f"--gpu-memory {memory:g} is too little: {size or next(iter(SIZES))}{' with --lora' if lora else ''} needs a "
+        f"GPU of {math.ceil(least)} GB for prompts and completions of {length:,} tokens, one at a time. "
+        f"{'' if lora else 'Give --lora, '}{'a smaller --size' if size else 'a larger GPU'}, or start from the file "
+        "siren_lora_colab, whose completions are short."
+    )
+
+
+def _sized(
+    text: str, written: Mapping[str, str], name: str, size: str, launch: tuple[int, int, str, str, Mapping], cost: str
+) -> str:
+    gpus, per_device, sharding, dtype, own = launch
     before = [
         int(written[key]) for key in ("per_device_train_batch_size", "gradient_accumulation_steps", "num_processes")
     ]
     step = before[0] * before[1] * before[2]
-    math = "Math-" if "Math" in written["model_name_or_path"] and size in ("1.5b", "7b") else ""
+    math_model = "Math" in written["model_name_or_path"] and size in ("1.5b", "7b")
     values = {
-        "model_name_or_path": f"Qwen/Qwen2.5-{math}{size.upper()}",
+        "model_name_or_path": f"Qwen/Qwen2.5-{'Math-' if math_model else ''}{size.upper()}",
         "dtype": dtype,
-        "output_dir": f"{written['output_dir'].strip()}_{size}",
+        "output_dir": f"{written['output_dir']}_{size}",
         "num_processes": gpus,
         "accelerate_config": sharding,
         "per_device_train_batch_size": per_device,
         "gradient_accumulation_steps": step // (per_device * gpus),
         **(_LARGE.get(name, {}) if size == "32b" else {}),
+        **own,
     }
     for key, value in values.items():
-        text = re.sub(rf"^{key}: [^#\n]*?(?=\s*#|$)", f"{key}: {value}", text, count=1, flags=re.MULTILINE)
+        if key in written:
+            text = re.sub(rf"^{key}: [^#\n]*?(?=\s*#|$)", f"{key}: {value}", text, count=1, flags=re.MULTILINE)
     now = f"{per_device} x {values['gradient_accumulation_steps']} x {gpus} GPU"
     text = re.sub(r"\d+ x \d+ x \d+ GPU", now, text)
-    cost = f"# Cost: full fine-tuning of {size.upper()} on {gpus} GPU(s) of 80 GB with vLLM; memory: docs/scaling.md."
-    text = re.sub(r"^# Cost:.*(\n#   .*)*", cost, text, flags=re.MULTILINE)
-    if not math and "system_prompt" not in written:  # Qwen2.5-Math's chat template says it
-        own = {"system_prompt": r"Please reason step by step, and put your final answer within \boxed{}.", **own}
-    return text + "".join(f"{key}: {value}\n" for key, value in own.items())
+    text = re.sub(r"^# Cost:.*(\n#   .*)*", f"# Cost: {cost}.", text, flags=re.MULTILINE)
+    more = {key: value for key, value in values.items() if key not in written}
+    if not math_model and "system_prompt" not in written:  # Qwen2.5-Math's chat template says it
+        more["system_prompt"] = r"Please reason step by step, and put your final answer within \boxed{}."
+    return text + "".join(f"{key}: {value}\n" for key, value in more.items())

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .planned import Plan, model_shape
+from ..methods.described import active
+from ..reliability.log_files import METRICS_FILE
+from ..runlog import RunLogError
+from ..runlog.json_files import read_jsonl
+from .memory import GIB, PROMPT, USABLE, ModelShape, model_shape, training_bytes, vllm_bytes
+from .planned import Plan
 from .published import published_settings
-
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ def examine(plan: Plan) -> Findings:
             "Method": _method(plan),
             "Updates": _updates(plan),
             "Tokens": _tokens(plan),
-            "Memory of head and logits": _memory(plan),
+            "Memory": _memory(plan),
+            "Hours": _hours(plan),
             "Compared with the paper": _compared(plan),
         },
         problems=[*plan.warnings, *(line for rule in _RULES for line in rule(plan))],
@@ -49,24 +53,7 @@ def render(findings: Findings) -> str:
 
 def _method(plan: Plan) -> list[str]:
     args = plan.args
-    lines = []
-    if args.siren_coef:
-        anchor = "measured over the first rollout" if args.siren_anchor is None else f"{args.siren_anchor} nats"
-        kept = round(100 * (1 - args.siren_quantile))
-        lines.append(
-            f"SIREN: {args.siren_coef:g} * (H - anchor)^2, H the entropy inside the top {args.siren_top_p:g} of the "
-            f"mass ({args.siren_nucleus}) on the {kept} % most uncertain tokens; anchor {anchor}, pull "
-            f"{args.siren_penalty}."
-        )
-    if args.clip_cov_ratio:
-        band = f"{args.clip_cov_low:g} to {args.clip_cov_high:g}"
-        lines.append(f"Clip-Cov: no policy gradient on {args.clip_cov_ratio:g} of the tokens, of covariance {band}.")
-    if args.kl_cov_ratio:
-        clip = "kept" if args.kl_cov_clip else "open"
-        lines.append(
-            f"KL-Cov: {args.kl_cov_coef:g} * |logp - old logp| on the {args.kl_cov_ratio:g} of tokens with the "
-            f"largest covariance; PPO's clip {clip}."
-        )
+    lines = active(args)
     if args.entropy_methods:
         wide = {"batch": "the whole batch, all processes", "micro_batch": "each micro-batch of each process"}
         lines.append(f"Statistics and selections over {wide[args.entropy_scope]}.")
@@ -133,28 +120,63 @@ def _tokens(plan: Plan) -> list[str]:
 def _memory(plan: Plan) -> list[str]:
     from ..functional.head.fused import TILE_BYTES
 
-    args, name = plan.args, plan.model.model_name_or_path
-    shape = model_shape(name)
+    args, model = plan.args, plan.model
+    shape = model_shape(model.model_name_or_path)
     if shape is None:
         return [
-            f"{name or 'no model'}: neither in a local folder, nor in the Hub's cache, nor among the known models."
+            f"{model.model_name_or_path or 'no model'}: neither in a local folder, nor in the Hub's cache, nor among "
+            "the known models."
         ]
-    wide = 2 if plan.model.dtype in ("bfloat16", "float16") else 4
-    head = shape.hidden * shape.vocabulary
-    tokens = args.per_device_train_batch_size * (args.max_completion_length or 0)
-    dense = tokens * shape.vocabulary * 4
-    return [
-        f"{name}: vocabulary {shape.vocabulary:,}, hidden size {shape.hidden:,}.",
-        f"Head: {head * wide / GIB:.2f} GiB of weights in {plan.model.dtype or 'float32'}"
-        + ("; frozen under LoRA, no gradient." if plan.model.use_peft else _head_gradient(head, wide)),
+    rows, length = args.per_device_train_batch_size, args.max_completion_length or 0
+    dense = rows * length * shape.vocabulary * 4
+    lines = [
+        f"{model.model_name_or_path}: vocabulary {shape.vocabulary:,}, hidden size {shape.hidden:,}.",
         f"Logits of a micro-batch: would be {dense / GIB:.2f} GiB in float32, and again for their gradient; the fused "
         f"head holds one tile of {min(TILE_BYTES['cuda'], dense) / GIB:.2f} GiB.",
     ]
+    if not shape.known:
+        return lines
+    half = 2 if model.dtype in ("bfloat16", "float16") else 4
+    parts = training_bytes(
+        shape,
+        rows * (length + PROMPT),
+        weight=0.6 if model.load_in_4bit else 1 if model.load_in_8bit else half,
+        lora=model.lora_r if model.use_peft else None,
+        checkpointing=args.gradient_checkpointing,
+        shards=plan.shards,
+    )
+    total = sum(parts.values()) / GIB
+    beside = args.vllm_gpu_memory_utilization if args.use_vllm and args.vllm_mode == "colocate" else 0.0
+    listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items())
+    lines.append(
+        f"Training, computed for {rows} x ({PROMPT:,} + {length:,}) tokens: {total:.1f} GiB a process ({listed})."
+    )
+    if beside:
+        lines.append(f"vLLM takes {beside:g} of the GPU; an engine of its own needs {_engine(plan, shape):.1f} GiB.")
+    wanted = (
+        max(total / (USABLE - beside), _engine(plan, shape) / beside if beside else 0) if beside < USABLE else None
+    )
+    lines.append(f"That fits GPUs of {math.ceil(wanted)} GB or more." if wanted else "That fits no GPU.")
+    return lines
 
 
-def _head_gradient(parameters: int, wide: int) -> str:
-    more = "" if wide == 4 else f" ({parameters * 4 / GIB:.2f} GiB more while it is added up in float32)"
-    return f", {parameters * wide / GIB:.2f} GiB of gradient{more}."
+def _engine(plan: Plan, shape: ModelShape) -> float:
+    length = PROMPT + (plan.args.max_completion_length or 0)
+    return vllm_bytes(shape, length, plan.args.vllm_tensor_parallel_size) / GIB
+
+
+def _hours(plan: Plan) -> list[str]:
+    folder, steps = str(plan.args.output_dir), plan.args.max_steps
+    try:
+        rows, _ = read_jsonl(Path(folder, METRICS_FILE))
+        seconds = [row["step_time"] for _, row in rows if isinstance(row.get("step_time"), float)]
+    except RunLogError:
+        seconds = []
+    if not seconds:
+        return [f"Not known before a step is measured: train a few into {folder} (--max_steps 5), and ask again."]
+    mean = sum(seconds) / len(seconds)
+    whole = f": {steps} steps take {steps * mean / 3600:.1f} hours, evaluations aside" if steps > 0 else ""
+    return [f"{mean:.2g} s a step, measured in {folder}{whole}."]
 
 
 def _compared(plan: Plan) -> list[str]:

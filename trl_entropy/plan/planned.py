@@ -1,6 +1,5 @@
 """A configuration read as a plan: parsed and checked for any number of processes, with no model and no GPU."""
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -77,6 +76,14 @@ class Plan:
         """Completions in one optimizer step, over all processes."""
         return self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.processes
 
+    @property
+    def shards(self) -> tuple[int, int]:
+        """Over how many processes weights, and gradients with optimizer, are split."""
+        kind = str(self.launcher.get("distributed_type"))
+        stage = (self.launcher.get("deepspeed_config") or {}).get("zero_stage", 0) if "DEEPSPEED" in kind else 0
+        whole = kind == "FSDP" or stage == 3
+        return (self.processes if whole else 1, self.processes if whole or stage == 2 else 1)
+
 
 def read_plan(
     path: str, overrides: list[str] | None = None, processes: int | None = None, elsewhere: bool = False
@@ -150,38 +157,3 @@ def _environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What the memory of a language model's head depends on: `hidden` and `vocabulary`."""
-
-    hidden: int
-    vocabulary: int
-
-
-KNOWN_SHAPES = {
-    "Qwen/Qwen2.5-0.5B": ModelShape(896, 151_936),
-    "Qwen/Qwen2.5-1.5B": ModelShape(1536, 151_936),
-    "Qwen/Qwen2.5-3B": ModelShape(2048, 151_936),
-    "Qwen/Qwen2.5-7B": ModelShape(3584, 152_064),
-    "Qwen/Qwen2.5-14B": ModelShape(5120, 152_064),
-    "Qwen/Qwen2.5-32B": ModelShape(5120, 152_064),
-    "Qwen/Qwen2.5-Math-1.5B": ModelShape(1536, 151_936),
-    "Qwen/Qwen2.5-Math-7B": ModelShape(3584, 152_064),
-}
-
-
-def model_shape(name: str | None) -> ModelShape | None:
-    """Read the shape from a local folder or the Hub's local cache, else from a short table; `None` if nobody knows."""
-    if not name:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    path = Path(name) / "config.json" if Path(name).is_dir() else try_to_load_from_cache(name, "config.json")
-    if isinstance(path, str | Path) and Path(path).is_file():
-        config = json.loads(Path(path).read_text())
-        config = {**config, **config.get("text_config", {})}
-        if "hidden_size" in config and "vocab_size" in config:
-            return ModelShape(config["hidden_size"], config["vocab_size"])
-    return KNOWN_SHAPES.get(name.removesuffix("-Instruct"))

@@ -8,6 +8,7 @@ docs/reliability.md has each fault and what is done about it.
 
 import logging
 import math
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -15,9 +16,11 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback
 
 from ..errors import TrlEntropyError
+from ..step.prompts import combined_rewards
 from ..step.state import EntropyState
 from .all_processes import all_true
 from .beside_training import beside_training
+from .flat_rewards import FlatRewards
 from .resumption import Resumption
 from .reward_watch import RewardError, watched
 
@@ -115,6 +118,8 @@ class FaultTolerance(Resumption):
     _generated_at: int
     _metrics: dict[str, Any]
     reward_func_names: list[str]
+    reward_weights: torch.Tensor
+    num_generations: int
 
     def policy_stays(self) -> None:
         """This step's update does not move the policy: where it is still the one that generated, it remains so."""
@@ -168,7 +173,16 @@ class FaultTolerance(Resumption):
         if unscored:
             mode = "train" if self.model.training else "eval"
             self._metrics[mode]["faults/unscored_completions"].append(unscored)
+        if self.model.training:
+            combined = combined_rewards(rewards, self.reward_weights)
+            warning = self._flat_rewards.see(combined.view(-1, self.num_generations))
+            if warning and self.accelerator.is_main_process:
+                logger.warning(warning)
         return rewards
+
+    @cached_property
+    def _flat_rewards(self) -> FlatRewards:
+        return FlatRewards()
 
     def create_model_card(self, *args, **kwargs):
         with beside_training("the model card"):

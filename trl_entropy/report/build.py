@@ -14,7 +14,7 @@ from ..law.points import RunLaw, law_of_run
 from ..runlog import Problem, Run, RunLogError, read_runs, unexpected
 from ..runlog.groups import Group, group_runs
 from ..runlog.records import readable
-from .gallery import ACTED, COVARIANCE, SCORE, Gallery, Picture, of_methods
+from .gallery import ACTED, COVARIANCE, SCORE, Gallery, Picture, of_methods, of_most_samples
 from .header import header_lines
 from .sentences import Finding, findings
 from .sheets import Table, law_table, settings_tables, summary_table
@@ -107,7 +107,7 @@ def _build(runs: Sequence[Run], title: str | None, problems: Sequence[Problem], 
             table=fits if laws else None,
             notes=reasons + unfitted,
         ),
-        Section("pass@k", pictures=gallery.pass_at_k()),
+        Section("pass@k", pictures=gallery.curves(of_most_samples(groups)) + gallery.pass_at_k()),
         Section("Covariance", pictures=gallery.curves(COVARIANCE)),
         Section("What the method did", pictures=gallery.curves([*ACTED, *of_methods(groups)])),
         Section(

@@ -40,6 +40,7 @@ ACTED = (
     ("faults/skipped_updates", "Updates left out so far", "steps"),
     ("faults/unscored_completions", "Completions without a score", "count"),
 )
+HELDOUT = "heldout/pass_at_"
 _NAMED = {key.partition("/")[0] for key, _, _ in ACTED}
 Metrics = Sequence[tuple[str, str, str]]
 
@@ -57,6 +58,13 @@ def of_methods(groups: Sequence[Group]) -> Metrics:
     prefixes = {method.key for g in groups for run in g.runs for method in run.methods or ()} - _NAMED
     keys = {k for g in groups for run in g.runs for k in run.metrics if k.partition("/")[0] in prefixes}
     return [(key, key.replace("/", ": ").replace("_", " "), "") for key in sorted(keys)]
+
+
+def of_most_samples(groups: Sequence[Group]) -> Metrics:
+    """The largest k of the held-out pass@k that a run logged; pass@1 stands among the scores."""
+    logged = {k for g in groups for run in g.runs for k in run.metrics if k.startswith(HELDOUT)}
+    largest = max((int(key.removeprefix(HELDOUT)) for key in logged), default=1)
+    return [(f"{HELDOUT}{largest}", f"Held-out pass@{largest}", "share")] if largest > 1 else []
 
 
 class Gallery:
@@ -147,7 +155,7 @@ class Gallery:
 
 def _heldout(group: Group) -> tuple[Curve, Curve]:
     """The first and the last evaluation while training, by k."""
-    keys = {k for run in group.runs for k in run.metrics if k.startswith("heldout/pass_at_")}
+    keys = {k for run in group.runs for k in run.metrics if k.startswith(HELDOUT)}
     bands = {int(key.rpartition("_")[2]): over_seeds(group, key) for key in keys}
     points = {k: band for k, band in sorted(bands.items()) if band is not None}
     start, end = (

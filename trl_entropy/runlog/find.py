@@ -12,6 +12,7 @@ from .event_files import read_events
 from .json_files import flat, read_jsonl, read_object, read_trainer_state
 from .records import Points, Problem, Run, RunLogError, as_step, collect, readable, taken_up
 from .run_files import LAW_FILE, STEP_KEYS, candidates, evaluations_beside, is_run, logged_at, run_folders
+from .study_files import EVALUATIONS, SPEC, read_evaluations
 from .trackio import read_trackio
 
 
@@ -148,6 +149,9 @@ def _read_folder(folder: Path) -> list[Run]:
             return _runs_of(named, pairs, run)
         if named:
             _add_pairs(run, pairs, named)
+    measured = folder / EVALUATIONS
+    if measured.is_file() and (folder / SPEC).is_file():
+        run.metrics.update(collect(_try(run, measured, lambda: read_evaluations(folder)) or ()))
     tokens, settings = folder / "token_map.jsonl", folder / "settings.json"
     if tokens.is_file():
         _try(run, tokens, lambda: _add_tokens(run, tokens))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from ..evaluate.benchmarks import BENCHMARKS, Benchmark
 from ..evaluate.problems import Problem, load_problems
@@ -23,7 +26,7 @@ class MonitorArguments:
             A benchmark of `trl-entropy eval` by name, or a local JSON, JSONL, Parquet or CSV file of problems with
             answers. Logs `heldout/pass_at_1`, `heldout/pass_at_{n}`, `heldout/maj_at_{n}` and more.
         heldout_steps (`int`, *optional*, defaults to `50`):
-            Optimizer steps between evaluations; the initial policy is evaluated too.
+            Optimizer steps between evaluations; the initial policy and the last are evaluated too.
         heldout_samples (`int`, *optional*, defaults to `8`):
             Samples a problem, n, at the training temperature.
         heldout_problems (`int`, *optional*):
@@ -97,6 +100,19 @@ def heldout(monitors: MonitorArguments, columns: ColumnArguments) -> tuple[Bench
     if columns.system_prompt:
         benchmark = replace(benchmark, prompt="{problem}")
     return benchmark, load_problems(benchmark, limit=monitors.heldout_problems)
+
+
+def name_run(args: Any, given: Collection[str]) -> None:
+    """Name the trackers' run, and trackio's project, after the run's folder, where neither argument nor variable does.
+
+    Args:
+        args: the training arguments; `run_name` and `project` are set.
+        given: the arguments that were given by name.
+    """
+    name = Path(str(args.output_dir)).resolve().name
+    for argument, variable in (("run_name", "WANDB_NAME"), ("project", "TRACKIO_PROJECT")):
+        if argument not in given and variable not in os.environ:
+            setattr(args, argument, name)
 
 
 def add_monitors(

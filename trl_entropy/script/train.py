@@ -8,8 +8,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from transformers.utils.logging import disable_progress_bar
 from trl import get_peft_config, get_quantization_config
 
+from ..callbacks.progress_line import show_progress
 from ..evaluate.benchmarks import Benchmark
 from ..evaluate.problems import Problem
 from ..hub.publish import Destination, PushFailedError, fetch_checkpoint, open_repository, save_and_push
@@ -18,7 +20,9 @@ from .data import AnySplit, column_names
 from .inputs import check_inputs, check_installed, is_on_hub, reward_functions
 from .launch import warn_of_missing_processes
 from .model_check import check_tokenizer
-from .monitors import add_monitors, heldout
+from .monitors import add_monitors, heldout, name_run
+from .next_steps import next_steps
+from .quiet import hush, hush_bars, hush_tied_head
 from .reward_names import imported
 from .splits import load_data
 from .stop import StopOnSignal
@@ -33,6 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     if {"-h", "--help"} & set(words):
         return print(help_text())
+    hush()
+    hush_bars()
     try:
         given = parse(words)
         warn_of_missing_processes(given.args.world_size)
@@ -89,6 +95,7 @@ class Inputs:
             "dtype": model.dtype,
         }
         args.model_init_kwargs = {**kwargs, **cast(dict, args.model_init_kwargs or {})}
+        name_run(args, self.given.given)
         destination = Destination.of(args) if args.push_to_hub else None
         problem = open_repository(args)
         if problem:
@@ -105,10 +112,16 @@ class Inputs:
         )
         prompt = next(iter(self.train_split))["prompt"]
         add_monitors(trainer, self.given.monitors, self.problems, self.given.columns, prompt)
+        show_progress(trainer)
+        disable_progress_bar()  # of files: the live line is the one that moves
+        if getattr(trainer.model.config, "tie_word_embeddings", False):
+            hush_tied_head()
         with StopOnSignal(trainer, words or []) as stop:
             trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         stop.leave()
         save_and_push(trainer, script.dataset_name, destination)
+        if trainer.is_world_process_zero():
+            print(next_steps(self.given))
         return trainer
 
 

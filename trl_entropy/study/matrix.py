@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ..script.spelling import did_you_mean
 from ..tasks import SPLITS, TASKS
 from .outcome import label_of
 
@@ -249,4 +250,5 @@ def _each_once(name: str, values: Sequence[Any], allowed: Sequence[Any] | None =
         raise ValueError(f"{name} takes at least one value and each only once; got {list(values)}")
     unknown = [value for value in values if allowed is not None and value not in allowed]
     if unknown:
-        raise ValueError(f"{name} takes {', '.join(map(str, allowed or ()))}; got {', '.join(map(str, unknown))}")
+        words, hint = list(map(str, allowed or ())), did_you_mean(str(unknown[0]), map(str, allowed or ()))
+        raise ValueError(f"{name} takes {', '.join(words)}; got {', '.join(map(str, unknown))}.{hint}")
