@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plots.frontier_picture import styles
-
-
-def label(method: str) -> str:
-    """The method's name as tables and pictures show it."""
-    return styles([method])[method].label
+from ..study.compared import row_name as label
 
 
 def reading(results: dict[str, Any]) -> list[str]:

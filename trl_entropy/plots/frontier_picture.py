@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runlog.run_methods import name_of
 from .style import SeriesStyle, new_figure, paper_style, save_figure, styles_by_method
 
 
-def styles(labels: Iterable[str]) -> dict[str, SeriesStyle]:
-    """A style for each row of a study, whose first word is the method's name."""
-    rows = list(labels)
-    names = [row.replace(row.split(" ")[0], name_of(row.split(" ")[0]), 1) for row in rows]
-    return dict(zip(rows, styles_by_method([row.split(" ")[0] for row in rows], names), strict=True))
+def styles(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, SeriesStyle]:
+    """A style for each row of `trl_entropy.study.compared`, whose label's first word is the method's key."""
+    names = [row["name"] for row in rows.values()]
+    return dict(zip(rows, styles_by_method([label.split(" ")[0] for label in rows], names), strict=True))
 
 
 def draw_frontier(axis: Any, results: Mapping[str, Any], labels: Sequence[str], bands: bool) -> None:
@@ -22,7 +20,7 @@ def draw_frontier(axis: Any, results: Mapping[str, Any], labels: Sequence[str], 
 
     With bands, the interpolated line instead of the evaluations, and the 95 % interval of pass@16 at each pass@1.
     """
-    for label, style in styles(labels).items():
+    for label, style in styles({label: results["methods"][label] for label in labels}).items():
         method = results["methods"][label]
         if bands:
             line = [point for point in method["line"] if point["value"] is not None]

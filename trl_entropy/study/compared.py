@@ -8,6 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
+from ..methods import METHODS
+from ..runlog.run_methods import name_of
 from .frontier import LEVELS, Estimate, at, compare, crossing, estimate, path, problem_weights, seed_weights
 from .matrix import START
 from .outcome import FIGURES, MEANS, SAMPLES, Outcome
@@ -30,11 +32,11 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
         reference: The label that the others are compared with, where it was run.
 
     Returns:
-        `start`: figure -> `{value, low, high}`, and `entropy`. `methods`: label -> `arguments`, `seeds`, `hours`,
-        `path` (rows of `batch`, `tokens`, those of `MEANS` that all runs have, means over seeds, and the figures, the
-        start first), `best` pass@1, `line` (pass@16
-        where pass@1 first reaches each of 20 levels up to its best), `curves` of each seed, and against the reference
-        `difference` at the end, `equal_tokens`, and `frontier`, a `Comparison`.
+        `start`: figure -> `{value, low, high}`, and `entropy`. `methods`: label -> `name`, `arguments`, `seeds`,
+        `hours`, `path` (rows of `batch`, `tokens`, those of `MEANS` that all runs have, means over seeds, and the
+        figures, the start first), `best` pass@1, `line` (pass@16 where pass@1 first reaches each of 20 levels up to
+        its best), `curves` of each seed, and against the reference `difference` at the end, `equal_tokens`, and
+        `frontier`, a `Comparison`.
 
     Raises:
         ValueError: where the start policy was not measured on that split, or runs of a label were not measured alike.
@@ -66,6 +68,7 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
         rows = [[*start.evaluations(split), *run.evaluations(split)] for run in group]
         means = {name: _means(rows, name) for name in MEANS if all(name in row for run in rows for row in run)}
         described: dict[str, Any] = {
+            "name": row_name(label),
             "arguments": group[0].plan["arguments"],
             "seeds": [run.plan["seed"] for run in group],
             "hours": sum(run.content["seconds"] for run in group) / 3600,
@@ -94,6 +97,12 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
             described["frontier"] = {name: _plain(estimate(values)) for name, values in vars(figures).items()}
         found["methods"][label] = described
     return found
+
+
+def row_name(label: str) -> str:
+    """A row's name for people: the method's, by its key in a study, with the setting that follows it."""
+    key, *setting = label.split(" ")
+    return " ".join([{part.key: part.name for part in METHODS}.get(key) or name_of(key), *setting])
 
 
 def _paths(
