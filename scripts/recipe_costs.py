@@ -148,8 +148,8 @@ def row(page: str) -> str:
 
 def with_costs(page: str, text: str) -> str:
     """The page with its table between the markers."""
-    table = f"<!-- table: costs -->\n\n{row(page)}\n\n<!-- end of table -->"
-    return re.sub(r"<!-- table: costs -->.*?<!-- end of table -->", lambda _: table, text, flags=re.DOTALL)
+    table = f"<!-- costs -->\n\n{row(page)}\n\n<!-- end of costs -->"
+    return re.sub(r"<!-- costs -->.*?<!-- end of costs -->", lambda _: table, text, flags=re.DOTALL)
 
 
 def main() -> None:

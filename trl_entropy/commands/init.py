@@ -5,6 +5,11 @@ import sys
 from pathlib import Path
 
 
+_WHICH = """
+Which one: maxrl where pass@k or a vote counts and rewards are 0 or 1; kl_cov for pass@1 at less cost of variety; siren
+on-policy, and where a bonus would explode. Measured, and how far it carries: docs/evidence.md"""
+
+
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Announce the command and its arguments."""
     parser = subparsers.add_parser("init", help="write a commented configuration with a paper's settings")
@@ -30,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         for name, path in shipped().items():
             print(f"{name:<18} {purpose(path)}")
+        print(_WHICH, file=sys.stderr)
         return 0
     text = configuration(args.name, args.size, args.gpu_memory, args.lora)
     path = args.output
