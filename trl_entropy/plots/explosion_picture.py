@@ -40,5 +40,6 @@ def plot_explosion(results: Mapping[str, Any], path: str | Path) -> list[Path]:
             axis.set(xlabel="batch", ylabel=label)
             if name == "nucleus":
                 axis.set_yscale("log")
+                axis.yaxis.set_major_formatter("{x:,.0f}")
         figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return save_figure(figure, path)
