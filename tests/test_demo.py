@@ -66,7 +66,7 @@ def test_the_table_fits_a_terminal_of_eighty_columns_and_the_picture_is_drawn(tm
         (["--methods", "plain", "plain"], ("methods", "only once")),
         (["--seeds", "1", "1"], ("seeds", "only once")),
         (["--batches", "0"], ("batches", "0")),
-        (["--batches", "3"], ("12 evaluations", "3 batches")),
+        (["--batches", "3"], ("10 evaluations", "3 batches")),
         (["--split", "test"], ("warmup, train, selection, heldout", "test")),
         (["--puzzles", "1"], ("problems", "1")),
         (["--prompts-per-batch", "3"], ("prompts_per_batch", "multiple", "3")),
@@ -84,8 +84,8 @@ def test_bad_arguments_are_refused_before_anything_starts(arguments, words, tmp_
 def test_the_commands_defaults_are_the_studys(tmp_path):
     given = vars(make_parser().parse_args(["demo"]))
     plan = read_study(STUDY).tasks["countdown"]
-    assert (given["batches"], given["evaluations"], given["prompts_per_batch"]) == (240, 12, 48)
-    assert (plan.batches, plan.evaluations, plan.prompts_per_batch, plan.problems) == (240, 12, 48, given["puzzles"])
+    assert (given["batches"], given["evaluations"], given["prompts_per_batch"]) == (200, 10, 48)
+    assert (plan.batches, plan.evaluations, plan.prompts_per_batch, plan.problems) == (200, 10, 48, given["puzzles"])
     assert plan.splits == (given["split"],)
     study = demo_study(tmp_path, given["methods"], given["seeds"])
     assert [run.name for run in study.runs()] == ["plain-seed0", "maxrl-seed0"]

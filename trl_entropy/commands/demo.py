@@ -23,8 +23,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     methods = "one or more of plain, maxrl, bonus, siren, clip_cov, kl_cov"
     add("--methods", nargs="+", default=["plain", "maxrl"], metavar="METHOD", help=methods)
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds; each method runs with each")
-    add("--batches", type=int, default=240, help="batches a run trains for, each of two optimizer steps")
-    add("--evaluations", type=int, default=12, help="evaluations a run, evenly spaced, the last at its end")
+    add("--batches", type=int, default=200, help="batches a run trains for, each of two optimizer steps")
+    add("--evaluations", type=int, default=10, help="evaluations a run, evenly spaced, the last at its end")
     add("--output-dir", "--output_dir", type=Path, default=Path("demo_output"), help="where everything is written")
     cache = "where the warmed-up model is kept; None: the user's cache folder"
     add("--cache-dir", "--cache_dir", type=Path, help=cache)
