@@ -170,6 +170,16 @@ def test_no_module_imports_itself_through_others():
     assert not circles, sorted(circles)
 
 
+def test_every_error_has_one_base():
+    errors = {
+        f"{path.stem}.{node.name}": [ast.unparse(base) for base in node.bases]
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error") and node.name != "TrlEntropyError"
+    }
+    assert len(errors) > 10 and all(bases[0] == "TrlEntropyError" for bases in errors.values()), errors
+
+
 def test_canary_signatures_of_trl():
     """What we override or stand in for. A TRL release that moves one turns exactly this test red."""
 

@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 """The package's version."""
-__all__ = ["EntropyControl", "EntropyGRPOConfig", "EntropyGRPOTrainer", "Method", "__version__"]
+__all__ = ["EntropyControl", "EntropyGRPOConfig", "EntropyGRPOTrainer", "Method", "TrlEntropyError", "__version__"]
 
 if TYPE_CHECKING:
     from .config import EntropyGRPOConfig
     from .grpo_trainer import EntropyGRPOTrainer
     from .methods import Method
     from .trainer import EntropyControl
+
+
+class TrlEntropyError(Exception):
+    """The base class of this package's errors: something that is refused or could not be done.
+
+    The message says what was given, what is allowed, what to do.
+    """
+
 
 _HOME = {
     "EntropyControl": "trainer",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trl_entropy.errors import TrlEntropyError
+from trl_entropy import TrlEntropyError
 from trl_entropy.reliability.checkpoints import newest_complete
 from trl_entropy.reliability.run_folder import (
     OWNER_FILE,

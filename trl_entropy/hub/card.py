@@ -13,8 +13,8 @@ from accelerate.utils import is_peft_model
 from huggingface_hub import EvalResult, ModelCard
 from trl import GRPOTrainer
 
+from .. import TrlEntropyError
 from ..config import EntropyGRPOConfig
-from ..errors import TrlEntropyError
 from ..methods import CONTROLLERS, METHODS, Method, Paper, controllers_on, methods_on
 
 

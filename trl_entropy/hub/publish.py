@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from transformers import TrainingArguments
 
-from ..errors import TrlEntropyError
+from .. import TrlEntropyError
 from .upload import DESTINATION_FILE, staged
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import transformers.trainer
 import xxhash
 
+from .. import TrlEntropyError
 from ..durable import write_whole
-from ..errors import TrlEntropyError
 from ..step.state import STATE_FILE, DamagedStateError, EntropyState
 from .run_folder import RunId, owner_of, run_of
 

@@ -15,7 +15,7 @@ import torch
 from accelerate.utils import DistributedType
 from transformers import TrainerCallback
 
-from ..errors import TrlEntropyError
+from .. import TrlEntropyError
 from ..step.prompts import combined_rewards
 from ..step.state import EntropyState
 from .all_processes import all_true

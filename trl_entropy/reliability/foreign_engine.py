@@ -3,13 +3,15 @@
 import warnings
 from typing import Any
 
+from .. import TrlEntropyError
+
 
 # Where TRL's data flow passes, and the methods with it
 _SEAMS = ("_compute_loss", "compute_loss", "_get_per_token_logps_and_entropies", "_generate_and_score_completions")
 _REMEDY = "Do not import unsloth, and load the model with transformers."
 
 
-class ForeignEngineError(ValueError):
+class ForeignEngineError(TrlEntropyError, ValueError):
     """Another engine computes the loss, so that entropy control would have no effect."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import TrlEntropyError
+from .. import TrlEntropyError
 
 
 class RewardError(TrlEntropyError, RuntimeError):

@@ -19,6 +19,8 @@ import weakref
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from .. import TrlEntropyError
+
 
 _START_SECONDS = 120.0
 _PROGRAM = (
@@ -26,7 +28,7 @@ _PROGRAM = (
 )
 
 
-class NurseryError(RuntimeError):
+class NurseryError(TrlEntropyError, RuntimeError):
     """The nursery ended, or is `silent`."""
 
     def __init__(self, message: str, silent: bool):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..study.outcome import EVALUATIONS, SPEC
 from .csv_files import read_csv
 from .event_files import read_events
 from .json_files import flat, read_jsonl, read_object, read_trainer_state
 from .records import Points, Problem, Run, RunLogError, as_step, collect, readable, taken_up
 from .run_files import LAW_FILE, STEP_KEYS, candidates, evaluations_beside, is_run, logged_at, run_folders
-from .study_files import EVALUATIONS, SPEC, read_evaluations
+from .study_files import read_evaluations
 from .trackio import read_trackio
 
 

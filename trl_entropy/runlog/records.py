@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from .. import TrlEntropyError
 from .run_methods import MethodName, methods_of
 
 
@@ -16,7 +17,7 @@ from .run_methods import MethodName, methods_of
 _NOT_METRICS = frozenset({"global_step", "_step", "_timestamp", "_runtime"})
 
 
-class RunLogError(ValueError):
+class RunLogError(TrlEntropyError, ValueError):
     """Nothing could be read. The message names the file, the line where there is one, and what would be accepted."""
 
 

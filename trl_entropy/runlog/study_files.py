@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..study.outcome import columns
+from ..study.outcome import EVALUATIONS, SPEC, columns
 from .json_files import read_jsonl, read_object
 from .records import Points, RunLogError
-
-
-EVALUATIONS, SPEC = "evaluations.jsonl", "run.json"
 
 
 def read_evaluations(folder: Path) -> Points:

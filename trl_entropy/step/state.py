@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import TrlEntropyError
 from ..durable import write_whole
-from ..errors import TrlEntropyError
 
 
 STATE_FILE = "entropy_state.json"

@@ -20,6 +20,7 @@ from ..evaluate.transformers_engine import (
     generation_config,
     keep_random_state,
 )
+from ..functional import nucleus_mask
 from ..tasks import Task
 from .outcome import SAMPLES, VOTES, encode
 
@@ -43,38 +44,29 @@ class _Recorder(EntropyRecorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._nuclei: list[np.ndarray] = []
+        self._nuclei: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        self._nuclei.append(np.stack(nucleus(scores.float().softmax(-1).cpu().numpy())))
+        self._nuclei.append(nucleus(scores))
         return super().__call__(input_ids, scores)
 
     def nuclei(self) -> np.ndarray:
         """(2, B, T): the mass outside and the number of words inside."""
-        return np.stack(self._nuclei, axis=-1)
+        return torch.stack(self._nuclei, dim=-1).cpu().numpy()
 
 
-def nucleus(probabilities: np.ndarray, top_p: float = TOP_P) -> tuple[np.ndarray, np.ndarray]:
-    """The probability outside the nucleus, the fewest words that hold `top_p` together, and the number of words in it.
-
-    The first is at most `1 - top_p`, and 0 where one word holds nearly all. numpy sorts a large vocabulary far faster
-    than torch on a CPU.
+def nucleus(logits: torch.Tensor) -> torch.Tensor:
+    """The probability outside the top-p nucleus of p = 0.8, at most 0.2, and the number of words in it.
 
     Args:
-        probabilities: (..., V).
+        logits: (B, V).
 
     Returns:
-        (...) and (...).
-
-    Example:
-
-        >>> nucleus(np.array([[0.5, 0.125, 0.375], [1.0, 0.0, 0.0]]))
-        (array([0.125, 0.   ]), array([2., 1.]))
+        (2, B), float32.
     """
-    mass = np.sort(probabilities, axis=-1).cumsum(axis=-1, dtype=np.float64)
-    outside = (mass <= (1 - top_p) * mass[..., -1:]).sum(-1, keepdims=True)
-    tail = np.where(outside > 0, np.take_along_axis(mass, np.maximum(outside - 1, 0), -1), 0.0)
-    return tail[..., 0], probabilities.shape[-1] - outside[..., 0].astype(float)
+    inside = nucleus_mask(logits, TOP_P)
+    outside = logits.float().softmax(-1).masked_fill(inside, 0.0).sum(-1)
+    return torch.stack([outside, inside.sum(-1).float()])
 
 
 def measure(

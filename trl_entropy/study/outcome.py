@@ -18,6 +18,7 @@ from ..evaluate.estimators import pass_at_k
 KS = (1, 2, 4, 8, 16)
 SAMPLES = max(KS)
 FIGURES = (*(f"pass@{k}" for k in KS), f"maj@{SAMPLES}", f"distinct@{SAMPLES}")
+EVALUATIONS, SPEC = "evaluations.jsonl", "run.json"  # in a run's folder
 MEANS = ("entropy", "outside", "nucleus", "unreadable")  # of an evaluation's samples; old results have fewer
 VOTES = 60  # a vote is kept in sixtieths: exact for ties of up to six
 _DIGITS = string.digits + string.ascii_letters

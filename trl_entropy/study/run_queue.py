@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from ..durable import write_whole
 from .matrix import START, RunPlan, Study
+from .outcome import SPEC
 
 
 _POLL_SECONDS = 0.2
@@ -55,13 +56,13 @@ class Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "progress.json").unlink(missing_ok=True)
         spec = {"folder": str(self.folder), "result": str(self.result), "cache_dir": cache_dir and str(cache_dir)}
-        write_whole(self.folder / "run.json", json.dumps({"plan": self.plan.as_dict(), "device": device, **spec}))
+        write_whole(self.folder / SPEC, json.dumps({"plan": self.plan.as_dict(), "device": device, **spec}))
         # One thread each: as fast together as two threads for one run after the other, and the same figures for any
         # number of cores.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self.log = (self.folder / "log.txt").open("a", encoding="utf-8")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "trl_entropy.study.worker", str(self.folder / "run.json")],
+            [sys.executable, "-m", "trl_entropy.study.worker", str(self.folder / SPEC)],
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -108,7 +109,7 @@ def jobs_of(study: Study) -> list[Job]:
     jobs = []
     for plan in (*study.starts(), *study.runs()):
         job = Job(plan, study.folder(plan), study.result(plan))
-        for path, key in ((job.result, "plan"), (job.folder / "run.json", "plan")):
+        for path, key in ((job.result, "plan"), (job.folder / SPEC, "plan")):
             if path.exists():
                 other = json.loads(path.read_text(encoding="utf-8"))[key]
                 differing = [name for name, value in plan.as_dict().items() if other.get(name) != value]

@@ -26,12 +26,12 @@ from ..tasks import TASKS
 from ..tasks.warmup import WarmupSettings, load_or_warm_up
 from .matrix import START, RunPlan
 from .measure import measure
-from .outcome import block_means
+from .outcome import EVALUATIONS, SPEC, block_means
 from .run_arguments import configuration
 from .run_queue import sole_owner
 
 
-EVALUATIONS, PROGRESS = "evaluations.jsonl", "progress.json"
+PROGRESS = "progress.json"
 USAGE = """
 ## The task of this model
 
@@ -154,7 +154,7 @@ class StudyRun:
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name not in (".lock", "log.txt", "run.json"):
+            elif path.name not in (".lock", "log.txt", SPEC):
                 path.unlink()
 
     def _finish(self, curves: dict[str, Any]) -> None:
