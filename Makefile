@@ -32,7 +32,7 @@ evidence: $(READY)  ## rebuild docs/evidence.md and its pictures from results/, 
 docs: $(DOCS)/.ready  ## the documentation site, in runs/site; a dead link or an undocumented public name fails
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
-test: $(READY)  ## the fast tests, about two minutes
+test: $(READY)  ## the fast tests, five minutes on two cores
 	$(BIN)/python -m pytest -q -n auto -m "not slow and not distributed and not gpu"
 
 # On a CPU the head of TRL 1.15 needs Triton's interpreter. The environment has the pinned TRL again afterwards
