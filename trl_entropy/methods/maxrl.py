@@ -6,16 +6,23 @@ from typing import Any
 import torch
 
 from ..functional.advantages import maxrl_advantages
-from .base import Group, Method, Paper, argument, unused_scale
+from ..metrics import Metric
+from .base import Group, Method, Paper, argument
+from .mixing import check_mix, mix_argument, mix_at, mix_end_argument
 
 
 @dataclass
 class MaxRLArguments:
     maxrl: bool = argument(False, "Advantages `(r - mean) / mean` of a prompt's rewards, 0 where none is right.")
+    maxrl_mix: float = mix_argument("MaxRL's")
+    maxrl_mix_end: float | None = mix_end_argument()
 
 
 class MaxRL(Method):
-    """`A = (r - rbar) / rbar`: instead of TRL's division by the standard deviation, one by the mean."""
+    """`w (r - rbar) / rbar + (1 - w) A`: instead of TRL's division by the standard deviation, one by the mean.
+
+    The paper has `w = 1` throughout. Annealing `w` towards 0 is ours: variety first, then pass@1.
+    """
 
     key = "maxrl"
     name = "MaxRL"
@@ -30,14 +37,16 @@ class MaxRL(Method):
         "pass@k matters, and many prompts are rarely solved; rewards are 0 or 1",
         "none",
     )
+    metrics = (Metric("maxrl/mix", "share", "weight of MaxRL's advantage"),)
     published = {"maxrl": True}
     example = {"maxrl": True}
     replaces_advantage = True
     Arguments = MaxRLArguments
+    _mix = 1.0
 
     @classmethod
     def check(cls, args: Any) -> None:
-        unused_scale(cls, args)
+        check_mix(cls, args)
 
     def group_advantages(self, group: Group) -> torch.Tensor:
         if (group.rewards < 0).any():
@@ -46,4 +55,8 @@ class MaxRL(Method):
                 f"{group.rewards.nan_to_num(0.0).min():g}. Give "
                 "rewards that are not negative (0 and 1 in the paper), or leave maxrl out."
             )
-        return maxrl_advantages(group.rewards)
+        self._mix = mix_at(self.args.maxrl_mix, self.args.maxrl_mix_end, group.progress)
+        return self._mix * maxrl_advantages(group.rewards) + (1 - self._mix) * group.advantages
+
+    def close(self, totals):
+        return {"maxrl/mix": self._mix}

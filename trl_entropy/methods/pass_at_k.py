@@ -7,7 +7,8 @@ import torch
 
 from ..functional.advantages import pass_at_k_advantages
 from ..metrics import Metric
-from .base import Group, Method, Paper, argument, unused_scale
+from .base import Group, Method, Paper, argument
+from .mixing import check_mix, mix_argument, mix_at, mix_end_argument
 
 
 @dataclass
@@ -19,18 +20,8 @@ class PassAtKArguments:
         "a whole number >= 0",
         4,
     )
-    pass_at_k_mix: float = argument(
-        1.0,
-        "Weight of the pass@k advantage at the start of training; the rest is the advantage that TRL gives.",
-        lambda x: 0 <= x <= 1,
-        "a number in [0, 1]",
-    )
-    pass_at_k_mix_end: float | None = argument(
-        None,
-        "That weight at the end of training, approached linearly. Unset, it stays as it starts.",
-        lambda x: x is None or 0 <= x <= 1,
-        "a number in [0, 1], or null",
-    )
+    pass_at_k_mix: float = mix_argument("the pass@k")
+    pass_at_k_mix_end: float | None = mix_end_argument()
 
 
 class PassAtK(Method):
@@ -64,10 +55,7 @@ class PassAtK(Method):
                 "of k is "
                 "drawn from a prompt's completions. Lower pass_at_k, or raise num_generations."
             )
-        if args.pass_at_k_mix == 0 and not args.pass_at_k_mix_end:
-            raise ValueError("pass_at_k_mix=0 leaves TRL's advantage as it is, so pass_at_k has no effect.")
-        if args.pass_at_k_mix == 1 and args.pass_at_k_mix_end in (None, 1):
-            unused_scale(cls, args)
+        check_mix(cls, args)
 
     def group_advantages(self, group: Group) -> torch.Tensor:
         rewards = group.rewards[~group.rewards.isnan()]
@@ -77,8 +65,7 @@ class PassAtK(Method):
                 f"{rewards[(rewards != 0) & (rewards != 1)][0]:g}. Give "
                 "one reward of 0 or 1 (math_reward, say), or leave pass_at_k out."
             )
-        start, end = self.args.pass_at_k_mix, self.args.pass_at_k_mix_end
-        self._mix = start if end is None else start + (end - start) * group.progress
+        self._mix = mix_at(self.args.pass_at_k_mix, self.args.pass_at_k_mix_end, group.progress)
         return (
             self._mix * pass_at_k_advantages(group.rewards, int(self.args.pass_at_k))
             + (1 - self._mix) * group.advantages
