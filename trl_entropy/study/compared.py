@@ -100,9 +100,21 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
 
 
 def row_name(label: str) -> str:
-    """A row's name for people: the method's, by its key in a study, with the setting that follows it."""
-    key, *setting = label.split(" ")
-    return " ".join([{part.key: part.name for part in METHODS}.get(key) or name_of(key), *setting])
+    """A row's name for people: of the methods whose keys its label begins with, joined by `+`, and the rest as it is.
+
+    >>> row_name("maxrl_annealed"), row_name("maxrl+kl_cov kl_cov_ratio=0.1"), row_name("on_policy")
+    ('MaxRL annealed', 'MaxRL + KL-Cov kl_cov_ratio=0.1', 'on policy')
+    """
+    methods, *setting = label.split(" ")
+    return " ".join([" + ".join(map(_part_name, methods.split("+"))), *setting])
+
+
+def _part_name(part: str) -> str:
+    known = {method.key: method.name for method in METHODS}
+    key = max((key for key in known if part == key or part.startswith(f"{key}_")), key=len, default=None)
+    if key is None:
+        return name_of(part).replace("_", " ")
+    return known[key] + part.removeprefix(key).replace("_", " ")
 
 
 def _paths(
