@@ -32,13 +32,14 @@ evidence: $(READY)  ## rebuild docs/evidence.md and its pictures from results/, 
 docs: $(DOCS)/.ready  ## the documentation site, in runs/site; a dead link or an undocumented public name fails
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
-test: $(READY)  ## the fast tests, five minutes on two cores
+test: $(READY)  ## the fast tests, two and a half minutes on two cores
 	$(BIN)/python -m pytest -q -n auto -m "not slow and not distributed and not gpu"
 
 # On a CPU the head of TRL 1.15 needs Triton's interpreter. The environment has the pinned TRL again afterwards
-test-older: $(READY)  ## the fast tests of trainer and methods on the older of the two TRLs
+test-older: $(READY)  ## the tests of the trainer and the fast ones of the methods on the older of the two TRLs
 	$(BIN)/python -m pip install --quiet "trl==1.15.*"
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -n auto -m "not slow" tests/trainer tests/methods tests/test_architecture.py; \
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -n auto tests/trainer tests/test_architecture.py && \
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -n auto -m "not slow" tests/methods; \
 	status=$$?; $(BIN)/python -m pip install --quiet -c constraints.txt trl && exit $$status
 
 lint: $(READY)  ## style and types

@@ -9,6 +9,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 import trl
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
@@ -95,6 +96,7 @@ def test_what_reads_files_never_imports_torch():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_logged_keys_are_the_tables(arguments, dataset):
     """Every key that a method adds to TRL's log stream is in its table, and every key of its table is logged."""
 

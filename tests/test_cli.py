@@ -26,6 +26,7 @@ def test_all_published_configs_are_there():
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.slow
 def test_config_trains_one_step(name, model, data, tmp_path):
     path = published(name)
     assert path.read_text().startswith("# "), "opens with a comment on source and cost"
@@ -171,6 +172,7 @@ def test_a_file_that_holds_no_usable_row_is_refused(content, message, tmp_path):
     assert isinstance(refused.value, ValueError)
 
 
+@pytest.mark.slow
 def test_answers_of_any_type_are_text_and_objects_are_refused():
     columns = ColumnArguments(prompt_column="q", solution_column="s")
 

@@ -226,6 +226,7 @@ def test_links_lead_somewhere(page: Path):
             assert anchor in anchors(there), f"{page.name} links to {target}"
 
 
+@pytest.mark.slow
 def test_the_tables_are_what_the_methods_declare():
     assert (
         subprocess.run([sys.executable, "scripts/write_tables.py", "--check"], cwd=ROOT, timeout=120).returncode == 0

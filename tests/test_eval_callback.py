@@ -18,6 +18,9 @@ from trl_entropy.callbacks.heldout import EvaluationCallback
 from trl_entropy.evaluate.problems import Problem
 
 
+pytestmark = pytest.mark.slow
+
+
 PROBLEMS = [Problem(str(i), prompt, "a") for i, prompt in enumerate(["a b", "c d e f", "g"])]
 
 
@@ -137,7 +140,6 @@ def test_bad_settings_are_refused(arguments, dataset, options, word):
 
 
 @pytest.mark.distributed
-@pytest.mark.slow
 def test_two_processes_share_the_problems(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633"]
     command += ["-m", "tests.eval_callback_ranks", str(tmp_path)]

@@ -18,6 +18,9 @@ from trl_entropy.script import train
 from .tiny import byte_tokenizer, save_chat_model, save_vision_model
 
 
+pytestmark = pytest.mark.slow
+
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 # What a tiny model on a CPU needs instead of a real one on a GPU
 SMALL = {

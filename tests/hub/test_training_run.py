@@ -17,6 +17,9 @@ from trl_entropy.tasks.tokenizer import build_tokenizer
 from .stub import Hub
 
 
+pytestmark = pytest.mark.slow
+
+
 Run = Callable[..., Path]
 
 
@@ -47,7 +50,6 @@ def test_every_save_is_pushed_and_the_last_one_loads(hub: Hub, run: Run, tmp_pat
     assert AutoTokenizer.from_pretrained(local)("3 5 2").input_ids == build_tokenizer()("3 5 2").input_ids
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "folders"),
     [("end", set()), ("checkpoint", {"last-checkpoint"}), ("all_checkpoints", {"checkpoint-2", "checkpoint-4"})],
@@ -60,7 +62,6 @@ def test_hub_strategies(hub: Hub, run: Run, strategy: str, folders: set[str]):
     assert "model.safetensors" in files
 
 
-@pytest.mark.slow
 def test_an_adapter_loads_from_the_hub(hub: Hub, run: Run, tmp_path: Path):
     run(use_peft=True, lora_r=2, lora_target_modules=["q_proj", "v_proj"])
     files = hub.files["someone/first-try"]

@@ -14,6 +14,9 @@ import pytest
 from trl_entropy.rewards import GradingPool, nursery
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def pool():
     with GradingPool(timeout=2.0, workers=2) as pool:

@@ -13,6 +13,9 @@ from trl_entropy.tasks.tiny_model import build_model
 from trl_entropy.tasks.warmup import WarmupSettings, default_cache_dir, load_or_warm_up, warm_up
 
 
+pytestmark = pytest.mark.slow
+
+
 TINY = WarmupSettings(steps=6, batch_size=32)
 
 

@@ -13,6 +13,9 @@ from trl_entropy.functional import token_covariance
 from trl_entropy.step.observer import Observer
 
 
+pytestmark = pytest.mark.slow
+
+
 METHODS = (
     {},
     {"siren_coef": 0.5},

@@ -12,6 +12,9 @@ from tests.trainer.rig import closings, make_trainer
 from trl_entropy import EntropyGRPOConfig
 
 
+pytestmark = pytest.mark.slow
+
+
 METHODS = {
     "siren": {"siren_coef": 0.5},
     "clip_cov": {"clip_cov_ratio": 0.1, "clip_cov_low": 0.05},

@@ -12,6 +12,9 @@ from tests.trainer.rig import make_trainer
 from trl_entropy.reliability.checkpoints import flaw
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("half_written", ['{"half": ', '{"figures": [{"name": "x"}]}'])
 def test_a_card_that_cannot_be_made_loses_no_checkpoint(half_written, arguments, dataset, caplog):
     """Such as while `trl-entropy eval --output-dir RUN/evaluation` is writing."""

@@ -13,6 +13,9 @@ from tests.trainer.rig import make_trainer
 from trl_entropy.reliability.checkpoints import SEAL
 
 
+pytestmark = pytest.mark.slow
+
+
 def stream():
     return IterableDataset.from_generator(lambda: ({"prompt": prompt} for prompt in PROMPTS))
 

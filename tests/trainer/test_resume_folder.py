@@ -13,6 +13,9 @@ from trl_entropy.reliability.checkpoints import EARLIER, IncompleteCheckpointErr
 from trl_entropy.reliability.run_folder import FolderInUseError, new_run, owner_of
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("damage", ["zeroed", "one bit"])
 def test_damaged_weights_cost_two_steps_and_not_the_run(damage, arguments, dataset, caplog):
     first = make_trainer(arguments(**METHODS, max_steps=4), dataset)

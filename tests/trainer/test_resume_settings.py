@@ -12,6 +12,9 @@ from trl_entropy.step.observer import Observer
 from trl_entropy.step.state import STATE_FILE, EntropyState
 
 
+pytestmark = pytest.mark.slow
+
+
 def state_of(folder: Path) -> dict:
     return json.loads((folder / STATE_FILE).read_text())["state"]
 

@@ -8,6 +8,9 @@ from tests.trainer.test_moves import KL_COV, WAITS_THEN_ACTS
 from trl_entropy.reliability.reward_watch import RewardError
 
 
+pytestmark = pytest.mark.slow
+
+
 def test_a_failed_train_leaves_nothing_to_the_next(arguments, dataset):
     """The reward fails in the middle of a step; the step that is done again counts its own sequences only."""
     calls = []
