@@ -48,9 +48,13 @@ def test_the_gradient_of_a_mixture_is_the_references(arguments, dataset):
     assert_gradient(arguments, dataset, by_prompt(of_group), maxrl=True, maxrl_mix=0.6)
 
 
-@pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.8), (0.25, 0.6), (1.0, 0.0)])
-def test_mixed_and_annealed(progress, weight, arguments):
-    method = MaxRL().attach(EntropyGRPOConfig(**arguments(maxrl=True, maxrl_mix=0.8, maxrl_mix_end=0.0)))
+@pytest.mark.parametrize(
+    ("hold", "progress", "weight"),
+    [(0.0, 0.0, 0.8), (0.0, 0.25, 0.6), (0.0, 1.0, 0.0), (0.6, 0.6, 0.8), (0.6, 0.7, 0.6), (0.6, 1.0, 0.0)],
+)
+def test_mixed_and_annealed(hold, progress, weight, arguments):
+    given = {"maxrl": True, "maxrl_mix": 0.8, "maxrl_mix_end": 0.0, "maxrl_mix_hold": hold}
+    method = MaxRL().attach(EntropyGRPOConfig(**arguments(**given)))
     group = Group(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.tensor([[4.0, 2.0, -3.0, 0.0]]), progress=progress)
     expected = [[a * weight + b * (1 - weight) for a, b in zip([3, -1, -1, -1], [4, 2, -3, 0], strict=True)]]
     torch.testing.assert_close(method.group_advantages(group), torch.tensor(expected))
@@ -90,6 +94,9 @@ def test_a_group_of_one_is_refused(arguments):
         ({"maxrl": True, "maxrl_mix": 1.5}, r"maxrl_mix=1\.5 is not allowed"),
         ({"maxrl": True, "maxrl_mix_end": -0.1}, r"maxrl_mix_end=-0\.1 is not allowed"),
         ({"maxrl_mix_end": 0.0}, "maxrl"),
+        ({"maxrl": True, "maxrl_mix_hold": 0.5}, r"maxrl_mix_hold=0\.5 has no effect while maxrl_mix stays 1\.0"),
+        ({"maxrl": True, "maxrl_mix_end": 1.0, "maxrl_mix_hold": 0.5}, "has no effect"),
+        ({"maxrl": True, "maxrl_mix_end": 0.0, "maxrl_mix_hold": 1.0}, r"maxrl_mix_hold=1\.0 is not allowed"),
     ],
 )
 def test_refused(given, message, arguments):

@@ -108,6 +108,7 @@ def test_rewards_that_are_not_0_or_1_are_refused(arguments):
         ({"pass_at_k": 2, "pass_at_k_mix": 1.5}, r"pass_at_k_mix=1\.5 is not allowed"),
         ({"pass_at_k": 2, "pass_at_k_mix": 0.0}, "has no effect"),
         ({"pass_at_k": 2, "pass_at_k_mix": 0.0, "pass_at_k_mix_end": 0.0}, "has no effect"),
+        ({"pass_at_k": 2, "pass_at_k_mix_hold": 0.5}, "pass_at_k_mix_hold=0.5 has no effect"),
         ({"pass_at_k": 2, "maxrl": True}, "each replaces the advantages"),
     ],
 )

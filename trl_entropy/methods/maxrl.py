@@ -8,7 +8,7 @@ import torch
 from ..functional.advantages import maxrl_advantages
 from ..metrics import Metric
 from .base import Group, Method, Paper, argument
-from .mixing import check_mix, mix_argument, mix_at, mix_end_argument
+from .mixing import check_mix, mix_argument, mix_end_argument, mix_hold_argument, mix_now
 
 
 @dataclass
@@ -16,12 +16,13 @@ class MaxRLArguments:
     maxrl: bool = argument(False, "Advantages `(r - mean) / mean` of a prompt's rewards, 0 where none is right.")
     maxrl_mix: float = mix_argument("MaxRL's")
     maxrl_mix_end: float | None = mix_end_argument()
+    maxrl_mix_hold: float = mix_hold_argument()
 
 
 class MaxRL(Method):
     """`w (r - rbar) / rbar + (1 - w) A`: instead of TRL's division by the standard deviation, one by the mean.
 
-    The paper has `w = 1` throughout. Annealing `w` towards 0 is ours: variety first, then pass@1.
+    The paper has `w = 1` throughout. Annealing `w` towards 0, late, is ours: variety first, then pass@1.
     """
 
     key = "maxrl"
@@ -55,7 +56,7 @@ class MaxRL(Method):
                 f"{group.rewards.nan_to_num(0.0).min():g}. Give "
                 "rewards that are not negative (0 and 1 in the paper), or leave maxrl out."
             )
-        self._mix = mix_at(self.args.maxrl_mix, self.args.maxrl_mix_end, group.progress)
+        self._mix = mix_now(self, group.progress)
         return self._mix * maxrl_advantages(group.rewards) + (1 - self._mix) * group.advantages
 
     def close(self, totals):

@@ -8,7 +8,7 @@ import torch
 from ..functional.advantages import pass_at_k_advantages
 from ..metrics import Metric
 from .base import Group, Method, Paper, argument
-from .mixing import check_mix, mix_argument, mix_at, mix_end_argument
+from .mixing import check_mix, mix_argument, mix_end_argument, mix_hold_argument, mix_now
 
 
 @dataclass
@@ -22,6 +22,7 @@ class PassAtKArguments:
     )
     pass_at_k_mix: float = mix_argument("the pass@k")
     pass_at_k_mix_end: float | None = mix_end_argument()
+    pass_at_k_mix_hold: float = mix_hold_argument()
 
 
 class PassAtK(Method):
@@ -65,7 +66,7 @@ class PassAtK(Method):
                 f"{rewards[(rewards != 0) & (rewards != 1)][0]:g}. Give "
                 "one reward of 0 or 1 (math_reward, say), or leave pass_at_k out."
             )
-        self._mix = mix_at(self.args.pass_at_k_mix, self.args.pass_at_k_mix_end, group.progress)
+        self._mix = mix_now(self, group.progress)
         return (
             self._mix * pass_at_k_advantages(group.rewards, int(self.args.pass_at_k))
             + (1 - self._mix) * group.advantages
