@@ -55,6 +55,7 @@ def results(tmp_path: Path) -> Path:
     for run in runs:
         for row in run.content["evaluations"]:
             row.update(outside=0.01 * row["batch"], nucleus=1.0 + row["batch"], unreadable=0.02 * row["batch"])
+        run.content["temperatures"] = [{**run.content["evaluations"][-1], "temperature": value} for value in (1, 0.5)]
         for split in ("selection",):
             run.content["evaluations"].extend([{**row, "split": split} for row in list(run.content["evaluations"])])
     save(tmp_path / "results" / "mine", *runs)
@@ -74,6 +75,9 @@ def test_parts_worked_by_hand(tmp_path):
     assert "| start → batch 10 → batch 20 | entropy, nats a token |" in page
     assert "| new | 0.5 → 0.5 → 0.5 | 0 → 0.1 → 0.2 | 1 → 11 → 21 | 0 → 0.2 → 0.4 |" in lines
     assert "](images/explosion_mine_countdown.png)" in page
+    assert "| pass@1 / pass@16 at temperature | 0.5 | 1 | pass@16 against GRPO's |" in lines
+    assert "| start | 0.125 / 1.000 | 0.125 / 1.000 | – |" in lines
+    assert "| new | 0.375 / 1.000 | 0.375 / 1.000 | – |" in page  # it never has plain's pass@1
     assert rebuilt(page, tmp_path / "results") == page
 
 
@@ -82,7 +86,7 @@ def test_the_page_and_its_pictures_are_written(tmp_path):
     (tmp_path / "docs" / "evidence.md").write_text(PAGE)
     main(tmp_path / "docs" / "evidence.md", results(tmp_path))
     assert "3 runs" in (tmp_path / "docs" / "evidence.md").read_text()
-    for kind in ("frontier", "explosion"):
+    for kind in ("frontier", "temperatures", "explosion"):
         picture = tmp_path / "docs" / "images" / f"{kind}_mine_countdown.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
 

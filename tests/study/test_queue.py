@@ -60,10 +60,11 @@ def wait_for(condition, seconds=120):
 def test_killed_and_started_again_the_study_ends_as_if_nothing_had_happened(tmp_path, capsys):
     uninterrupted = tmp_path / "one"
     uninterrupted.mkdir()
-    assert main(["study", *write(uninterrupted), "--jobs", "2"]) == 0
+    tasks = {"countdown": {**PLAN, "temperatures": [0.1, 1.0]}}
+    assert main(["study", *write(uninterrupted, tasks=tasks), "--jobs", "2"]) == 0
     killed = tmp_path / "two"
     killed.mkdir()
-    command = write(killed)
+    command = write(killed, tasks=tasks)
     study = subprocess.Popen(
         [sys.executable, "-m", "trl_entropy.cli", "study", *command, "--jobs", "2"], stdout=subprocess.DEVNULL
     )
@@ -80,6 +81,12 @@ def test_killed_and_started_again_the_study_ends_as_if_nothing_had_happened(tmp_
             without_clock(folder / "results" / "countdown" / f"{name}.json") for folder in (uninterrupted, killed)
         )
         assert one == two
+    for run in read_outcomes(killed / "results"):  # at temperature 1 the last policy gives what it gave in training
+        hot, cold = run.temperatures("heldout")
+        assert (hot["temperature"], cold["temperature"]) == (1.0, 0.1)
+        same = {key: value for key, value in hot.items() if key != "temperature"}
+        last = {key: run.evaluations("heldout")[-1][key] for key in same}
+        assert same == last and cold["entropy"] != hot["entropy"]
     assert not list(plain.glob("checkpoint-*"))
     assert (plain / "model.safetensors").exists() and "siren" not in (plain / "README.md").read_text()
 

@@ -96,6 +96,17 @@ def test_measuring_is_repeatable_and_leaves_the_run_alone(untrained):
     assert measure(model, tokenizer, COUNTDOWN, prompts, chunk=4) == first
 
 
+def test_a_cold_policy_gives_one_answer(untrained):
+    model, tokenizer = untrained
+    prompts = [puzzle.prompt for puzzle in puzzles("heldout")[:2]]
+    with torch.no_grad():
+        hot, cold = (
+            measuring._sample(model, tokenizer, prompts, COUNTDOWN.longest, value).groups for value in (1.0, 1e-4)
+        )
+    assert [len({sample.text for sample in group}) for group in cold] == [1, 1]
+    assert all(len({sample.text for sample in group}) > 8 for group in hot)
+
+
 def test_entropy_is_the_mean_over_sampled_tokens_up_to_the_end_token(untrained):
     """Against a slow loop with a forward pass for each completion on its own."""
     model, tokenizer = untrained
@@ -108,7 +119,7 @@ def test_entropy_is_the_mean_over_sampled_tokens_up_to_the_end_token(untrained):
     try:
         torch.manual_seed(0)
         with torch.no_grad():
-            found = measuring._sample(model, tokenizer, prompts, COUNTDOWN.longest)
+            found = measuring._sample(model, tokenizer, prompts, COUNTDOWN.longest, 1.0)
             lengths = set()
             outsides, sizes = found.outside.reshape(2, 16), found.nucleus.reshape(2, 16)
             for prompt, *row in zip(prompts, found.groups, outsides, sizes, strict=True):
@@ -227,3 +238,20 @@ def test_a_result_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "countdown" / "plain-seed0.json").write_text(json.dumps({"seconds": 1}))
     with pytest.raises(ValueError, match=r"plain-seed0.json holds no result"):
         read_outcomes(tmp_path)
+
+
+def test_a_cooled_policy_is_compared_where_it_has_plains_pass_1():
+    """Plain ends at pass@1 .5 with pass@16 1.0. The method has .25 and .5 at temperature 1.5, half of its problems being
+    solved by 8 of 16; all by 12 of 16 at 0.5, .75 and 1.0. Half way, at .5, it has .75 of pass@16."""
+    runs = [outcome("start", [2]), outcome("plain", [4, 8]), outcome("new", [4, 6])]
+    hot = {"temperature": 1.5, **runs[2].content["evaluations"][0], "correct": encode(np.repeat([8, 0], 15))}
+    cold = {**hot, "temperature": 0.5, "correct": encode(np.full(30, 12))}
+    for run, rows in ((runs[0], [cold]), (runs[2], [cold, hot])):
+        run.content["temperatures"] = rows
+    found = compared(runs, "countdown", "heldout")
+    new = found["methods"]["new"]
+    assert [row["temperature"] for row in new["temperatures"]] == [1.5, 0.5]
+    assert [row["pass@1"]["value"] for row in new["temperatures"]] == pytest.approx([0.25, 0.75])
+    assert new["cooled"]["value"] == pytest.approx(0.75 - 1.0)
+    assert "temperatures" not in found["methods"]["plain"]
+    assert [row["pass@16"]["value"] for row in found["start_temperatures"]] == pytest.approx([1.0])

@@ -49,3 +49,22 @@ def plot_frontier(results: Mapping[str, Any], labels: Sequence[str], path: str |
         axis.set_title(f"{results['task']}: along training, up and right is better")
         axis.legend(loc="best")
         return save_figure(figure, path)
+
+
+def plot_temperatures(results: Mapping[str, Any], path: str | Path) -> list[Path]:
+    """Write pass@16 against pass@1 of the last policies, a point a sampling temperature, as PNG and SVG; PNG first."""
+    measured = {label: row for label, row in results["methods"].items() if "temperatures" in row}
+    with paper_style():
+        figure, axis = new_figure(size=(5.6, 4.2))
+        start = [[point[name]["value"] for point in results["start_temperatures"]] for name in ("pass@1", "pass@16")]
+        axis.plot(*start, color="#999999", linestyle=":", marker=".", label="start")
+        for label, style in styles(measured).items():
+            points = measured[label]["temperatures"]
+            x, y = ([point[name]["value"] for point in points] for name in ("pass@1", "pass@16"))
+            axis.plot(x, y, marker=style.marker, label=style.label, **style.line())
+            for point, xy in zip(points, zip(x, y, strict=True), strict=True):
+                axis.annotate(f"{point['temperature']:g}", xy, xytext=(4, 4), textcoords="offset points", fontsize=6)
+        axis.set(xlabel="pass@1", ylabel="pass@16")
+        axis.set_title(f"{results['task']}: the last policy at several sampling temperatures")
+        axis.legend(loc="best")
+        return save_figure(figure, path)

@@ -12,7 +12,7 @@ from ..methods import METHODS
 from ..runlog.run_methods import name_of
 from .frontier import LEVELS, Estimate, at, compare, crossing, estimate, path, problem_weights, seed_weights
 from .matrix import START
-from .outcome import FIGURES, MEANS, SAMPLES, Outcome
+from .outcome import FIGURES, MEANS, SAMPLES, Outcome, columns
 
 
 DRAWS = 2_000
@@ -36,7 +36,9 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
         `hours`, `path` (rows of `batch`, `tokens`, those of `MEANS` that all runs have, means over seeds, and the
         figures, the start first), `best` pass@1, `line` (pass@16 where pass@1 first reaches each of 20 levels up to
         its best), `curves` of each seed, and against the reference `difference` at the end, `equal_tokens`, and
-        `frontier`, a `Comparison`.
+        `frontier`, a `Comparison`. Where all its runs were measured at the same temperatures, `temperatures`, rows of
+        `temperature` and the figures, the hottest first, and `cooled`: pass@16 minus the reference's at temperature 1,
+        at the temperature at which pass@1 is the reference's. `start_temperatures`: such rows of the start.
 
     Raises:
         ValueError: where the start policy was not measured on that split, or runs of a label were not measured alike.
@@ -50,10 +52,12 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
     for run in runs:
         groups.setdefault(run.label, []).append(run)
     problems = problem_weights(start.path(split, X).shape[1], DRAWS)
-    paths = {label: _paths(label, start, group, split, problems) for label, group in groups.items()}
+    seeds = {label: seed_weights(len(runs), DRAWS, seed=crc32(label.encode())) for label, runs in groups.items()}
+    paths = {label: _paths(label, start, group, split, seeds[label], problems) for label, group in groups.items()}
     tokens = {
         label: np.mean([run.tokens_seen([0, *run.batches]) for run in group], 0) for label, group in groups.items()
     }
+    of_start = _cooled([start], split, seed_weights(1, DRAWS), problems)
     budget = min(seen[-1] for seen in tokens.values())
     found: dict[str, Any] = {
         "task": task,
@@ -61,6 +65,7 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
         "problems": len(problems),
         "compared_with": reference,
         "token_budget": float(budget),
+        "start_temperatures": _rows(start, split, of_start),
         "methods": {},
     }
     for label, group in groups.items():
@@ -95,6 +100,13 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
             }
             figures = compare(base[X], base[Y], own[X], own[Y])
             described["frontier"] = {name: _plain(estimate(values)) for name, values in vars(figures).items()}
+        cooled = _cooled(group, split, seeds[label], problems)
+        if cooled:
+            described["temperatures"] = _rows(group[0], split, cooled)
+            if label != reference and reference in paths:
+                level = paths[reference][X][-1]
+                gap = crossing(cooled[X], cooled[Y], level) - paths[reference][Y][-1]
+                described["cooled"] = _plain(estimate(gap))
         found["methods"][label] = described
     return found
 
@@ -118,12 +130,11 @@ def _part_name(part: str) -> str:
 
 
 def _paths(
-    label: str, start: Outcome, group: Sequence[Outcome], split: str, problems: np.ndarray
+    label: str, start: Outcome, group: Sequence[Outcome], split: str, seeds: np.ndarray, problems: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Figure -> (1 + evaluations, 1 + draws), the start first."""
     if len({run.batches for run in group}) > 1:
         raise ValueError(f"{label}: its seeds were evaluated after different batches")
-    seeds = seed_weights(len(group), DRAWS, seed=crc32(label.encode()))
     return {
         name: path(
             np.stack([np.concatenate([start.path(split, name), run.path(split, name)]) for run in group]),
@@ -132,6 +143,24 @@ def _paths(
         )
         for name in FIGURES
     }
+
+
+def _cooled(group: Sequence[Outcome], split: str, seeds: np.ndarray, problems: np.ndarray) -> dict[str, np.ndarray]:
+    """Figure -> (temperatures, 1 + draws), the hottest first; nothing unless all were measured at the same ones."""
+    runs = [run.temperatures(split) for run in group]
+    if not runs[0] or len({tuple(row["temperature"] for row in rows) for rows in runs}) > 1:
+        return {}
+    return {
+        name: path(np.array([[columns(row)[name] for row in rows] for rows in runs]), seeds, problems)
+        for name in FIGURES
+    }
+
+
+def _rows(run: Outcome, split: str, cooled: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    return [
+        {"temperature": row["temperature"]} | {name: _plain(estimate(values[i])) for name, values in cooled.items()}
+        for i, row in enumerate(run.temperatures(split) if cooled else ())
+    ]
 
 
 def _means(runs: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[float]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..plots.explosion_picture import LABELS, plot_explosion
-from ..plots.frontier_picture import plot_frontier, styles
+from ..plots.frontier_picture import plot_frontier, plot_temperatures, styles
+from ..runlog.run_methods import name_of
 from .compared import compared
 from .frontier import choose
 from .outcome import Outcome, read_outcomes
@@ -49,8 +50,11 @@ def _text(part: str, study: str, task: str, results: Path) -> str:
         return f"*No results yet: `trl-entropy study configs/study/{study}.yaml`.*"
     if part == "runs":
         return _runs([run for run in outcomes if run.plan["task"] == task])
-    picture = f"![{task}: {', '.join(LABELS.values())}](images/explosion_{study}_{task}.png)\n\n"
-    return picture * (part == "explosion") + PARTS[part](_compared(results / study, task, split))
+    text = PARTS[part](_compared(results / study, task, split))
+    shown = {"explosion": ", ".join(LABELS.values()), "temperatures": "pass@16 against pass@1 at each temperature"}
+    if part not in shown or text.startswith("*"):
+        return text
+    return f"![{task}: {shown[part]}](images/{part}_{study}_{task}.png)\n\n{text}"
 
 
 @cache
@@ -126,6 +130,24 @@ def _ends(results: Results) -> str:
     return _table(["method", "best pass@1", *names, "entropy, of the start's"], rows)
 
 
+def _temperatures(results: Results) -> str:
+    """The last policies at every temperature, and pass@16 where cooling gives plain's pass@1."""
+    measured = {name: found for name, found in results["methods"].items() if "temperatures" in found}
+    if not measured:
+        return "*The runs were not measured at other temperatures.*"
+    lines = [("start", results["start_temperatures"], "–")]
+    for label, found in measured.items():
+        gap = _figure(found["cooled"], "+") if "cooled" in found else "–"
+        lines.append((_named(results)[label], found["temperatures"], gap))
+    rows = [
+        [name, *(f"{point['pass@1']['value']:.3f} / {point['pass@16']['value']:.3f}" for point in points[::-1]), gap]
+        for name, points, gap in lines
+    ]
+    heads = [f"{point['temperature']:g}" for point in lines[-1][1][::-1]]
+    reference = name_of(results["compared_with"])
+    return _table(["pass@1 / pass@16 at temperature", *heads, f"pass@16 against {reference}'s"], rows)
+
+
 def _settings(results: Results) -> str:
     """What each method was given beside what plain was."""
     common = results["methods"].get(results["compared_with"], {"arguments": {}})["arguments"]
@@ -169,6 +191,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "runs": lambda _: "",
     "frontier": _frontier,
     "ends": _ends,
+    "temperatures": _temperatures,
     "settings": _settings,
     "choice": _choice,
     "explosion": _explosion,
@@ -176,19 +199,19 @@ PARTS: dict[str, Callable[[Results], str]] = {
 
 
 def pictures(page: str, results: Path, folder: Path) -> list[Path]:
-    """Draw `frontier_STUDY_TASK.png` for every frontier table of the page, plain and the five best by mean gap, and
-    `explosion_STUDY_TASK.png` for every part of that name."""
+    """Draw `frontier_STUDY_TASK.png` for every frontier table of the page, plain and the five best by mean gap,
+    `temperatures_STUDY_TASK.png` and `explosion_STUDY_TASK.png` for every part of that name."""
     written = []
     for part, study, task in re.findall(r"<!-- generated: (\w+) ([\w-]+) ([\w-]+) -->", page):
-        if part not in ("frontier", "explosion") or "*No results" in _text(part, study, task, results):
+        if part not in ("frontier", "temperatures", "explosion") or _text(part, study, task, results).startswith("*"):
             continue
+        found, target = _compared(results / study, task, "heldout"), folder / f"{part}_{study}_{task}.png"
         if part == "explosion":
-            found = _compared(results / study, task, "heldout")
-            written += plot_explosion(found, folder / f"explosion_{study}_{task}.png")
+            written += plot_explosion(found, target)
+        elif part == "temperatures":
+            written += plot_temperatures(found, target)
         else:
-            found = _compared(results / study, task, "heldout")
-            shown = [found["compared_with"], *_by_gap(found)[: _MOST_LINES - 1]]
-            written += plot_frontier(found, shown, folder / f"frontier_{study}_{task}.png")
+            written += plot_frontier(found, [found["compared_with"], *_by_gap(found)[: _MOST_LINES - 1]], target)
     return written
 
 

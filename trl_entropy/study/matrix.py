@@ -49,6 +49,7 @@ class TaskPlan:
         warmup: Changes of the task's warm-up.
         training: Changes of `TRAINING` and of the task's own.
         methods, seeds: Those of the study to run here; None for all.
+        temperatures: Measure the last policy at each of these sampling temperatures, too.
     """
 
     batches: int = 120
@@ -60,6 +61,7 @@ class TaskPlan:
     training: Mapping[str, Any] = field(default_factory=dict)
     methods: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
+    temperatures: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("batches", 1), ("evaluations", 1), ("problems", 2), ("prompts_per_batch", 1)):
@@ -72,6 +74,10 @@ class TaskPlan:
                 "once a batch. Lower evaluations or raise batches"
             )
         _each_once("splits", self.splits, SPLITS)
+        if self.temperatures:
+            _each_once("temperatures", self.temperatures)
+        if any(not value > 0 for value in self.temperatures):
+            raise ValueError(f"temperatures must be numbers above 0, got {list(self.temperatures)}")
 
     @property
     def evaluate_at(self) -> list[int]:
@@ -94,6 +100,7 @@ class RunPlan:
     prompts_per_batch: int
     warmup: dict[str, Any]
     arguments: dict[str, Any]
+    temperatures: list[float] | None = None  # results of runs that were not asked for them have no such key
 
     @property
     def label(self) -> str:
@@ -194,6 +201,7 @@ class Study:
             prompts_per_batch=plan.prompts_per_batch,
             warmup={**TASKS[task].warmup, **plan.warmup},
             arguments={**TRAINING, **TASKS[task].training, **self.training, **plan.training, **own, **setting},
+            temperatures=list(plan.temperatures) or None,
         )
 
     def folder(self, run: RunPlan) -> Path:

@@ -75,6 +75,7 @@ def measure(
     task: Task,
     prompts: Sequence[str],
     chunk: int = 256,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """An evaluation's row of the run's result, without `batch` and `split`.
 
@@ -84,11 +85,12 @@ def measure(
     Args:
         prompts: (P,) what to ask.
         chunk: prompts sampled together, 16 completions each.
+        temperature: of the samples; entropy and nucleus are always those of the policy at 1, on these samples.
     """
     with keep_random_state(model.device), evaluating(model), torch.no_grad():
         torch.manual_seed(SEED)
         chunks = (prompts[start : start + chunk] for start in range(0, len(prompts), chunk))
-        parts = [_sample(model, tokenizer, part, task.longest) for part in chunks]
+        parts = [_sample(model, tokenizer, part, task.longest, temperature) for part in chunks]
     groups = [group for part in parts for group in part.groups]
     lengths = [completion.tokens for group in groups for completion in group]
     nuclei = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("outside", "nucleus")}
@@ -126,12 +128,16 @@ def _rounded(value: Any) -> float:
 
 
 def _sample(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], longest: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    longest: int,
+    temperature: float,
 ) -> Sampled:
     encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
     ends, recorder = end_tokens(model, tokenizer), _Recorder()
     pad: Any = tokenizer.pad_token_id
-    config = generation_config(Sampling(SAMPLES, temperature=1.0, max_new_tokens=longest), ends, pad)
+    config = generation_config(Sampling(SAMPLES, temperature=temperature, max_new_tokens=longest), ends, pad)
     config.num_return_sequences = SAMPLES
     with generating_by(model, config):
         output = model.generate(  # pyright: ignore[reportCallIssue]

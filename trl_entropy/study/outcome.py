@@ -47,7 +47,8 @@ class Outcome:
     batches; `batch` is the block's last) and `evaluations`: rows of `batch`, `split`, `seconds`, `entropy` (nats),
     `tokens`, `truncated` and, a digit a problem, `correct`, `distinct` and `vote`; where they were measured `outside`
     (the mass outside the nucleus of p = 0.8, a mean over tokens), `nucleus` (the words in it) and `unreadable` (the
-    share of samples that are no answer at all).
+    share of samples that are no answer at all). `temperatures`, where the plan asks for them, has such rows of the
+    last policy, with `temperature` instead of `batch`.
     """
 
     content: Mapping[str, Any]
@@ -69,6 +70,11 @@ class Outcome:
     def evaluations(self, split: str) -> list[Mapping[str, Any]]:
         """The evaluations on a split, in order."""
         return [row for row in self.content["evaluations"] if row["split"] == split]
+
+    def temperatures(self, split: str) -> list[Mapping[str, Any]]:
+        """The last policy on a split, the hottest first; nothing where it was not measured so."""
+        rows = [row for row in self.content.get("temperatures", ()) if row["split"] == split]
+        return sorted(rows, key=lambda row: -row["temperature"])
 
     def tokens_seen(self, batches: Sequence[int]) -> np.ndarray:
         """(batches,) tokens generated until the end of each batch, from the logged mean lengths."""

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,8 +97,9 @@ class StudyRun:
         self._forget()
         total = WarmupSettings(**self.plan.warmup).steps
         found = self._policy(lambda step, loss: self.tell(step, total, f"warm-up, loss {loss:.2f}"))
-        self.evaluate(self._load(found), AutoTokenizer.from_pretrained(found), 0)
-        self._finish({})
+        model, tokenizer = self._load(found), AutoTokenizer.from_pretrained(found)
+        self.evaluate(model, tokenizer, 0)
+        self._finish({}, self._at_temperatures(model, tokenizer))
 
     def _policy(self, on_step: Callable[[int, float], None] | None = None) -> Path:
         """The folder of the policy that every run starts from."""
@@ -132,7 +133,8 @@ class StudyRun:
         prompt = self.task.prompts("heldout")[0]
         with (self.folder / "README.md").open("a", encoding="utf-8") as card:
             card.write(USAGE.format(task=self.task.name, folder=self.folder, prompt=prompt, longest=self.task.longest))
-        self._finish(block_means(trainer.state.log_history, self.plan.steps_per_batch, POINTS))
+        curves = block_means(trainer.state.log_history, self.plan.steps_per_batch, POINTS)
+        self._finish(curves, self._at_temperatures(trainer.model, tokenizer))
         for path in self.folder.glob("checkpoint-*"):
             shutil.rmtree(path)
 
@@ -140,10 +142,20 @@ class StudyRun:
         """Measure the policy on every split of the plan, and keep it."""
         with (self.folder / EVALUATIONS).open("a", encoding="utf-8") as stream:
             for split in self.plan.splits:
-                prompts = self.task.prompts(split)[: self.plan.problems]  # pyright: ignore[reportArgumentType]
-                row = measure(model, tokenizer, self.task, prompts)
+                row = measure(model, tokenizer, self.task, self._prompts(split))
                 seconds = round(self.before + time.monotonic() - self.began, 1)
                 stream.write(json.dumps({"batch": batch, "split": split, "seconds": seconds, **row}) + "\n")
+
+    def _at_temperatures(self, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
+        return [
+            {"temperature": value, "split": split}
+            | measure(model, tokenizer, self.task, self._prompts(split), temperature=value)
+            for value in self.plan.temperatures or ()
+            for split in self.plan.splits
+        ]
+
+    def _prompts(self, split: str) -> Sequence[str]:
+        return self.task.prompts(split)[: self.plan.problems]  # pyright: ignore[reportArgumentType]
 
     def _rows(self) -> list[dict[str, Any]]:
         path = self.folder / EVALUATIONS
@@ -157,7 +169,7 @@ class StudyRun:
             elif path.name not in (".lock", "log.txt", SPEC):
                 path.unlink()
 
-    def _finish(self, curves: dict[str, Any]) -> None:
+    def _finish(self, curves: dict[str, Any], at_temperatures: list[dict[str, Any]]) -> None:
         rows = self._rows()
         content = {
             "plan": self.plan.as_dict(),
@@ -167,16 +179,23 @@ class StudyRun:
             "curves": curves,
             "evaluations": rows,
         }
+        if at_temperatures:
+            content["temperatures"] = at_temperatures
         self.result.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.result, as_text(content))
 
 
 def as_text(content: dict[str, Any]) -> str:
     """JSON that a person can read and a diff can show: a curve or an evaluation a line."""
-    head = {key: value for key, value in content.items() if key not in ("curves", "evaluations")}
+    head = {key: value for key, value in content.items() if key not in ("curves", "evaluations", "temperatures")}
     curves = ",\n".join(f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in content["curves"].items())
-    rows = ",\n".join(f"  {json.dumps(row)}" for row in content["evaluations"])
-    return f'{json.dumps(head, indent=1)[:-2]},\n "curves": {{\n{curves}\n }},\n "evaluations": [\n{rows}\n ]\n}}\n'
+    lists = [
+        f' "{key}": [\n' + ",\n".join(f"  {json.dumps(row)}" for row in content[key]) + "\n ]"
+        for key in ("evaluations", "temperatures")
+        if key in content
+    ]
+    joined = ",\n".join(lists)
+    return f'{json.dumps(head, indent=1)[:-2]},\n "curves": {{\n{curves}\n }},\n{joined}\n}}\n'
 
 
 def main(path: str) -> None:
