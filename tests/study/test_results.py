@@ -241,8 +241,8 @@ def test_a_result_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_a_cooled_policy_is_compared_where_it_has_plains_pass_1():
-    """Plain ends at pass@1 .5 with pass@16 1.0. The method has .25 and .5 at temperature 1.5, half of its problems being
-    solved by 8 of 16; all by 12 of 16 at 0.5, .75 and 1.0. Half way, at .5, it has .75 of pass@16."""
+    """Plain ends at pass@1 .5 with pass@16 1.0. The method has .25 and .5 at temperature 1.5, half of its problems
+    being solved by 8 of 16; all by 12 of 16 at 0.5, .75 and 1.0. Half way, at .5, it has .75 of pass@16."""
     runs = [outcome("start", [2]), outcome("plain", [4, 8]), outcome("new", [4, 6])]
     hot = {"temperature": 1.5, **runs[2].content["evaluations"][0], "correct": encode(np.repeat([8, 0], 15))}
     cold = {**hot, "temperature": 0.5, "correct": encode(np.full(30, 12))}
