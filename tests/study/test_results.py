@@ -240,18 +240,34 @@ def test_a_result_that_cannot_be_read_is_named(tmp_path):
         read_outcomes(tmp_path)
 
 
-def test_a_cooled_policy_is_compared_where_it_has_plains_pass_1():
-    """Plain ends at pass@1 .5 with pass@16 1.0. The method has .25 and .5 at temperature 1.5, half of its problems
-    being solved by 8 of 16; all by 12 of 16 at 0.5, .75 and 1.0. Half way, at .5, it has .75 of pass@16."""
+def test_cooled_policies_are_compared_where_pass_1_is_equal():
+    """Plain ends at pass@1 .5 with pass@16 1.0, cold it has .625 and .75. The method has .25 and .5 at temperature
+    1.5, and .75 and 1.0 at 0.5. Where it has .5 it has .75 of pass@16; where it has .625, .875."""
     runs = [outcome("start", [2]), outcome("plain", [4, 8]), outcome("new", [4, 6])]
-    hot = {"temperature": 1.5, **runs[2].content["evaluations"][0], "correct": encode(np.repeat([8, 0], 15))}
-    cold = {**hot, "temperature": 0.5, "correct": encode(np.full(30, 12))}
-    for run, rows in ((runs[0], [cold]), (runs[2], [cold, hot])):
-        run.content["temperatures"] = rows
+
+    def row(temperature: float, counts: np.ndarray) -> dict:
+        return {**runs[1].content["evaluations"][0], "temperature": temperature, "correct": encode(counts)}
+
+    solved = np.arange(40)
+    for run in runs:
+        for evaluation in run.content["evaluations"]:
+            evaluation["correct"] = evaluation["correct"][:1] * 40
+            evaluation["vote"], evaluation["distinct"] = "Y" * 40, "2" * 40
+    runs[0].content["temperatures"] = [row(0.5, np.full(40, 12))]
+    runs[1].content["temperatures"] = [
+        row(1.5, np.full(40, 8)),
+        row(0.5, np.select([solved < 20, solved < 30], [16, 8], 0)),
+    ]
+    runs[2].content["temperatures"] = [row(0.5, np.full(40, 12)), row(1.5, np.repeat([8, 0], 20))]
     found = compared(runs, "countdown", "heldout")
     new = found["methods"]["new"]
     assert [row["temperature"] for row in new["temperatures"]] == [1.5, 0.5]
     assert [row["pass@1"]["value"] for row in new["temperatures"]] == pytest.approx([0.25, 0.75])
-    assert new["cooled"]["value"] == pytest.approx(0.75 - 1.0)
-    assert "temperatures" not in found["methods"]["plain"]
+    cold = found["methods"]["plain"]["temperatures"][1]
+    assert [cold[name]["value"] for name in ("pass@1", "pass@16")] == pytest.approx([0.625, 0.75])
+    figures = {name: value["value"] for name, value in new["cooled"].items()}
+    assert figures["gap"] == pytest.approx(0.75 - 1.0)
+    assert (figures["top"], figures["top_gap"]) == pytest.approx((0.625, 0.875 - 0.75))
+    assert figures["best_gap"] == pytest.approx(0.875 - 0.75)
+    assert "cooled" not in found["methods"]["plain"]
     assert [row["pass@16"]["value"] for row in found["start_temperatures"]] == pytest.approx([1.0])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 
 _WHICH = """
-Which one: maxrl where pass@k or a vote counts and rewards are 0 or 1; kl_cov for pass@1 at less cost of variety; siren
-on-policy, and where a bonus would explode. Measured, and how far it carries: docs/evidence.md"""
+Which one: maxrl where rewards are 0 or 1, and sample the trained model cooler (temperature 0.6) where one answer
+has to be right; pass_at_k with pass_at_k_mix 0.7 where pass@1 at temperature 1 counts; siren on-policy, and where a
+bonus would explode.
+Measured, and how far it carries: docs/evidence.md"""
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:

@@ -37,8 +37,9 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
         figures, the start first), `best` pass@1, `line` (pass@16 where pass@1 first reaches each of 20 levels up to
         its best), `curves` of each seed, and against the reference `difference` at the end, `equal_tokens`, and
         `frontier`, a `Comparison`. Where all its runs were measured at the same temperatures, `temperatures`, rows of
-        `temperature` and the figures, the hottest first, and `cooled`: pass@16 minus the reference's at temperature 1,
-        at the temperature at which pass@1 is the reference's. `start_temperatures`: such rows of the start.
+        `temperature` and the figures, the hottest first, and where the reference's were, too, `cooled`: the fields of
+        `Comparison` from the hottest to the coldest, and `gap`, which cools only the method: its pass@16 where it has
+        the reference's pass@1 of temperature 1, minus the reference's. `start_temperatures`: such rows of the start.
 
     Raises:
         ValueError: where the start policy was not measured on that split, or runs of a label were not measured alike.
@@ -58,6 +59,7 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
         label: np.mean([run.tokens_seen([0, *run.batches]) for run in group], 0) for label, group in groups.items()
     }
     of_start = _cooled([start], split, seed_weights(1, DRAWS), problems)
+    cooled = {label: _cooled(group, split, seeds[label], problems) for label, group in groups.items()}
     budget = min(seen[-1] for seen in tokens.values())
     found: dict[str, Any] = {
         "task": task,
@@ -100,13 +102,16 @@ def compared(outcomes: Sequence[Outcome], task: str, split: str, reference: str 
             }
             figures = compare(base[X], base[Y], own[X], own[Y])
             described["frontier"] = {name: _plain(estimate(values)) for name, values in vars(figures).items()}
-        cooled = _cooled(group, split, seeds[label], problems)
-        if cooled:
-            described["temperatures"] = _rows(group[0], split, cooled)
-            if label != reference and reference in paths:
-                level = paths[reference][X][-1]
-                gap = crossing(cooled[X], cooled[Y], level) - paths[reference][Y][-1]
-                described["cooled"] = _plain(estimate(gap))
+        if cooled[label]:
+            described["temperatures"] = _rows(group[0], split, cooled[label])
+            if label != reference and cooled.get(reference):
+                base, own = ({name: cooled[of][name] for name in (X, Y)} for of in (reference, label))
+                end = {name: paths[reference][name][-1] for name in (X, Y)}
+                figures = {
+                    "gap": crossing(own[X], own[Y], end[X]) - end[Y],
+                    **vars(compare(base[X], base[Y], own[X], own[Y])),
+                }
+                described["cooled"] = {name: _plain(estimate(values)) for name, values in figures.items()}
         found["methods"][label] = described
     return found
 

@@ -135,17 +135,27 @@ def _temperatures(results: Results) -> str:
     measured = {name: found for name, found in results["methods"].items() if "temperatures" in found}
     if not measured:
         return "*The runs were not measured at other temperatures.*"
-    lines = [("start", results["start_temperatures"], "–")]
-    for label, found in measured.items():
-        gap = _figure(found["cooled"], "+") if "cooled" in found else "–"
-        lines.append((_named(results)[label], found["temperatures"], gap))
+    lines = {"start": results["start_temperatures"]}
+    lines |= {_named(results)[label]: found["temperatures"] for label, found in measured.items()}
     rows = [
-        [name, *(f"{point['pass@1']['value']:.3f} / {point['pass@16']['value']:.3f}" for point in points[::-1]), gap]
-        for name, points, gap in lines
+        [name, *(f"{point['pass@1']['value']:.3f} / {point['pass@16']['value']:.3f}" for point in points[::-1])]
+        for name, points in lines.items()
     ]
-    heads = [f"{point['temperature']:g}" for point in lines[-1][1][::-1]]
+    heads = [f"{point['temperature']:g}" for point in next(iter(measured.values()))["temperatures"][::-1]]
+    gaps = [
+        [_named(results)[label], *(_figure(found["cooled"][name], "+") for name in ("gap", "mean_gap", "best_gap"))]
+        for label, found in measured.items()
+        if "cooled" in found
+    ]
     reference = name_of(results["compared_with"])
-    return _table(["pass@1 / pass@16 at temperature", *heads, f"pass@16 against {reference}'s"], rows)
+    head = [
+        f"pass@16 against {reference}'s",
+        f"where it has {reference}'s pass@1 of temperature 1",
+        "mean, both at any temperature",
+        f"where it has {reference}'s best pass@1 at any",
+    ]
+    table = _table(["pass@1 / pass@16 at temperature", *heads], rows)
+    return f"{table}\n\n{_table(head, gaps)}" if gaps else table
 
 
 def _settings(results: Results) -> str:
