@@ -1,6 +1,7 @@
 """MaxRL (arXiv 2602.02710): numbers by hand, and the gradient against the reference."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def test_the_gradient_of_a_mixture_is_the_references(arguments, dataset):
 
 @pytest.mark.parametrize(
     ("hold", "progress", "weight"),
-    [(0.0, 0.0, 0.8), (0.0, 0.25, 0.6), (0.0, 1.0, 0.0), (0.6, 0.6, 0.8), (0.6, 0.7, 0.6), (0.6, 1.0, 0.0)],
+    [(0.0, 0.0, 0.8), (0.0, 0.25, 0.6), (0.0, 1.0, 0.0), (0.6, 0.3, 0.8), (0.6, 0.7, 0.6), (0.6, 1.0, 0.0)],
 )
 def test_mixed_and_annealed(hold, progress, weight, arguments):
     given = {"maxrl": True, "maxrl_mix": 0.8, "maxrl_mix_end": 0.0, "maxrl_mix_hold": hold}
@@ -80,6 +81,12 @@ def test_a_negative_reward_is_refused():
 def test_a_scale_without_effect_warns(arguments):
     with pytest.warns(UserWarning, match="scale_rewards='none' has no effect"):
         EntropyGRPOConfig(**arguments(maxrl=True, scale_rewards="none"))
+
+
+def test_a_scale_that_the_rest_takes_does_not_warn(arguments):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="scale_rewards")
+        EntropyGRPOConfig(**arguments(maxrl=True, maxrl_mix_end=0.0, scale_rewards="none"))
 
 
 def test_a_group_of_one_is_refused(arguments):

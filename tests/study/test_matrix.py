@@ -18,7 +18,12 @@ from trl_entropy.tasks import TASKS
 ROOT = Path(__file__).parents[2]
 GIVEN = {
     "tasks": {
-        "countdown": {"batches": 7, "evaluations": 3, "training": {"learning_rate": "1e-3"}},
+        "countdown": {
+            "batches": 7,
+            "evaluations": 3,
+            "training": {"learning_rate": "1e-3"},
+            "temperatures": [0.5, 1.0],
+        },
         "errands": {"methods": ["plain"], "seeds": [5]},
     },
     "seeds": [0, 1],
@@ -46,6 +51,7 @@ def test_the_matrix_is_tasks_by_methods_by_settings_by_seeds(tmp_path):
     ]
     assert runs[2].arguments == {**TRAINING, "learning_rate": 1e-3, "siren_coef": 0.5, "siren_top_p": 0.9}
     assert runs[0].evaluate_at == [2, 5, 7]
+    assert [runs[0].temperatures, runs[-1].temperatures] == [[0.5, 1.0], None]
     assert [run.name for run in study_of(tmp_path).starts()] == [START, START]
     assert runs[0].as_dict() == RunPlan(**runs[0].as_dict()).as_dict()
 
