@@ -99,6 +99,7 @@ def test_steps_and_samples_of_a_batch(tmp_path, arguments, steps, samples):
         ({"tasks": {"countdown": {"splits": ["test"]}}}, ("splits", "test", "heldout")),
         ({"tasks": {"countdown": {"problems": 1}}}, ("problems", "1")),
         ({"tasks": {"countdown": {"temperatures": [1.0, 0.0]}}}, ("temperatures", "above 0", "0.0")),
+        ({"tasks": {"countdown": {"temperatures": ["warm"]}}}, ("temperatures", "above 0", "warm")),
         ({"tasks": {"countdown": {"temperatures": [1.0, 1.0]}}}, ("temperatures", "only once")),
         ({"tasks": {"countdown": {"methods": ["siren", "sirene"]}}}, ("methods", "sirene")),
         ({"tasks": {"countdown": {"prompts_per_batch": 3}}}, ("prompts_per_batch", "3")),

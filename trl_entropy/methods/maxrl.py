@@ -1,14 +1,13 @@
 """MaxRL: the rarer a prompt's right answers, the more they count (arXiv 2602.02710)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from ..functional.advantages import maxrl_advantages
 from ..metrics import Metric
-from .base import Group, Method, Paper, argument
-from .mixing import check_mix, mix_argument, mix_end_argument, mix_hold_argument, mix_now
+from .base import Group, Paper, argument
+from .mixing import Mixed, mix_argument, mix_end_argument, mix_hold_argument
 
 
 @dataclass
@@ -19,7 +18,7 @@ class MaxRLArguments:
     maxrl_mix_hold: float = mix_hold_argument()
 
 
-class MaxRL(Method):
+class MaxRL(Mixed):
     """`w (r - rbar) / rbar + (1 - w) A`: instead of TRL's division by the standard deviation, one by the mean.
 
     The paper has `w = 1` throughout. Annealing `w` towards 0, late, is ours: variety first, then pass@1.
@@ -41,13 +40,7 @@ class MaxRL(Method):
     metrics = (Metric("maxrl/mix", "share", "weight of MaxRL's advantage"),)
     published = {"maxrl": True}
     example = {"maxrl": True}
-    replaces_advantage = True
     Arguments = MaxRLArguments
-    _mix = 1.0
-
-    @classmethod
-    def check(cls, args: Any) -> None:
-        check_mix(cls, args)
 
     def group_advantages(self, group: Group) -> torch.Tensor:
         if (group.rewards < 0).any():
@@ -56,8 +49,4 @@ class MaxRL(Method):
                 f"{group.rewards.nan_to_num(0.0).min():g}. Give "
                 "rewards that are not negative (0 and 1 in the paper), or leave maxrl out."
             )
-        self._mix = mix_now(self, group.progress)
-        return self._mix * maxrl_advantages(group.rewards) + (1 - self._mix) * group.advantages
-
-    def close(self, totals):
-        return {"maxrl/mix": self._mix}
+        return self.mixed(maxrl_advantages(group.rewards), group)

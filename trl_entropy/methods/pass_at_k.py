@@ -7,8 +7,8 @@ import torch
 
 from ..functional.advantages import pass_at_k_advantages
 from ..metrics import Metric
-from .base import Group, Method, Paper, argument
-from .mixing import check_mix, mix_argument, mix_end_argument, mix_hold_argument, mix_now
+from .base import Group, Paper, argument
+from .mixing import Mixed, mix_argument, mix_end_argument, mix_hold_argument
 
 
 @dataclass
@@ -25,7 +25,7 @@ class PassAtKArguments:
     pass_at_k_mix_hold: float = mix_hold_argument()
 
 
-class PassAtK(Method):
+class PassAtK(Mixed):
     """`w A_pass@k + (1 - w) A`: the advantage of being in a group of k that solves the prompt, mixed with TRL's."""
 
     key = "pass_at_k"
@@ -44,9 +44,7 @@ class PassAtK(Method):
     metrics = (Metric("pass_at_k/mix", "share", "weight of the pass@k advantage"),)
     published = {"pass_at_k": 4}
     example = {"pass_at_k": 2, "pass_at_k_mix": 0.7, "pass_at_k_mix_end": 0.3}
-    replaces_advantage = True
     Arguments = PassAtKArguments
-    _mix = 1.0
 
     @classmethod
     def check(cls, args: Any) -> None:
@@ -56,7 +54,7 @@ class PassAtK(Method):
                 "of k is "
                 "drawn from a prompt's completions. Lower pass_at_k, or raise num_generations."
             )
-        check_mix(cls, args)
+        super().check(args)
 
     def group_advantages(self, group: Group) -> torch.Tensor:
         rewards = group.rewards[~group.rewards.isnan()]
@@ -66,11 +64,4 @@ class PassAtK(Method):
                 f"{rewards[(rewards != 0) & (rewards != 1)][0]:g}. Give "
                 "one reward of 0 or 1 (math_reward, say), or leave pass_at_k out."
             )
-        self._mix = mix_now(self, group.progress)
-        return (
-            self._mix * pass_at_k_advantages(group.rewards, int(self.args.pass_at_k))
-            + (1 - self._mix) * group.advantages
-        )
-
-    def close(self, totals):
-        return {"pass_at_k/mix": self._mix}
+        return self.mixed(pass_at_k_advantages(group.rewards, int(self.args.pass_at_k)), group)

@@ -76,7 +76,7 @@ class TaskPlan:
         _each_once("splits", self.splits, SPLITS)
         if self.temperatures:
             _each_once("temperatures", self.temperatures)
-        if any(not value > 0 for value in self.temperatures):
+        if any(not (isinstance(value, (int, float)) and value > 0) for value in self.temperatures):
             raise ValueError(f"temperatures must be numbers above 0, got {list(self.temperatures)}")
 
     @property
